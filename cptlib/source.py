@@ -7,67 +7,131 @@ Docs: https://cptlib.github.io/cptlib/source.html.md"""
 # %% auto #0
 __all__ = ['Source', 'embedded_sources']
 
-# %% ../nbs/01_source.ipynb #a39f9352
-import hashlib, html, os, shutil, sys, warnings
-from functools import cache, partial
+# %% ../nbs/01_source.ipynb #22438f41
+import hashlib, html, os, sys
+from functools import cache
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from fastprogress.fastprogress import progress_bar
+from fastcore.meta import delegates
 from . import embedded
-from .rows import RowWriter, check_folder, new_folder, read_meta, seal_folder, token_dtype
-from .text import (ByteTokenizer, TextStream, Tokenizer, as_text, embedded_texts, fingerprint_diff, split_of,
-                         tokenizer_fingerprint)
+from .disk import check_folder
+from .prepare import prepare_array, prepare_dataset, prepare_texts
+from .text import ByteTokenizer, Tokenizer, embedded_texts, fingerprint_diff, split_of, tokenizer_fingerprint
 
-# %% ../nbs/01_source.ipynb #ed9cf007
+# %% ../nbs/01_source.ipynb #5ba7b762
 class Source:
     "Fixed-length rows of tokens, memory-mapped: `len(source)` rows of `row_len` + 1"
     def __init__(self,
         path, # Folder of the source
-        meta:dict, # Its description, as `read_meta` gives it
+        meta:dict, # Its description, as `check_folder` gives it
         tokenizer=None, # The tokenizer that made it, to decode rows
     ):
-        self.path, self.meta, self.tokenizer = Path(path), meta, tokenizer
+        self.path, self.meta, self.tokenizer, self.fingerprint = Path(path), meta, tokenizer, meta.get('tokenizer')
         self.name, self.row_len, self.stride, self.vocab_size, self.content = (
             meta[k] for k in ('name', 'row_len', 'stride', 'vocab_size', 'content'))
-        self.dtype, self.fingerprint, step = np.dtype(meta['dtype']), meta.get('tokenizer'), np.dtype(meta['dtype']).itemsize
-        tokens = np.asarray(np.memmap(self.path/'tokens.bin', self.dtype, mode='r'))
-        self.view = np.lib.stride_tricks.as_strided(tokens, (meta['rows'], self.row_len + 1), (self.stride * step, step), writeable=False)
-        self.quality, self.by_quality = self._per_row('quality.bin', '<f4'), self._per_row('by_quality.bin', '<u{}')
+        if tokenizer is None and (self.fingerprint or {}).get('kind') == 'bytes': self.tokenizer = ByteTokenizer()
+        self.dtype = np.dtype(meta['dtype'])
+        size, tokens = self.dtype.itemsize, np.memmap(self.path/'tokens.bin', self.dtype, mode='r')
+        self.view = np.lib.stride_tricks.as_strided(np.asarray(tokens), (len(self), self.row_len + 1), (self.stride * size, size), writeable=False)
+        self.quality, self.by_quality = self._per_row('quality.bin', 'f'), self._per_row('by_quality.bin', 'u')
 
-    @classmethod
-    def open(cls, path, check:bool=None, tokenizer=None):
-        "The source at `path`, checked as `check_folder` does; ValueError if `tokenizer` is not the one that made it"
-        meta = check_folder(path, check)
-        made = meta.get('tokenizer') or {}
-        if tokenizer is None and made.get('kind') == 'bytes': tokenizer = ByteTokenizer()
-        diff = fingerprint_diff(made, tokenizer_fingerprint(tokenizer), ('the source', 'the tokenizer given')) if tokenizer else []
-        if diff: raise ValueError(f'Source {meta["name"]!r}: another tokenizer made it ({"; ".join(diff)}); give that one or prepare the text again')
-        return cls(path, meta, tokenizer)
-
-    def _per_row(self, name, dtype):
+    def _per_row(self, name, kind):
         "A memory-mapped number per row, or None"
-        if name not in self.meta['files']: return None
-        return np.memmap(self.path/name, dtype.format(self.meta['files'][name]['bytes'] // len(self)), mode='r')
+        if name not in self.meta['files']: return
+        return np.memmap(self.path/name, f'<{kind}{self.meta["files"][name]["bytes"] // len(self)}', mode='r')
 
+    def take(self,
+        ids, # Row numbers, in any order, repeats allowed
+        out:np.ndarray=None, # [len(ids), row_len + 1] of any integer type: filled and returned
+    ) -> np.ndarray: # [len(ids), row_len + 1], of the file's type unless `out` is given
+        "A copy of some rows"
+        if out is None: return self.view[ids]
+        out[:] = self.view[ids]
+        return out
+
+    def rows(self, ids): return self.take(ids)
     def __len__(self): return self.meta['rows']
     def __getitem__(self, i): return self.view[i]
     def __reduce__(self): return Source.open, (self.path, False)
-    def __repr__(self): return f'Source({self.name!r}, {len(self):,} rows of {self.row_len} + 1, {self.dtype.name}, {str(self.path)!r})'
+    def __repr__(self): return f'Source({self.name!r}, {len(self):,} rows of {self.row_len} + 1 {self.dtype.name})'
 
-# %% ../nbs/01_source.ipynb #e5e4e9cf
-@patch
-def take(self:Source,
-    ids, # Row numbers, in any order, repeats allowed
-    out:np.ndarray=None, # [len(ids), row_len + 1] of any integer type: filled and returned
-) -> np.ndarray: # [len(ids), row_len + 1], of the file's type unless `out` is given
-    "A copy of some rows"
-    if out is None: return self.view[ids]
-    out[:] = self.view[ids]
-    return out
+# %% ../nbs/01_source.ipynb #97f561e6
+@patch(cls_method=True)
+def open(cls:Source,
+    path, # Folder of the source
+    check:bool=None, # None: sizes, and content if a file was touched; True: always content; False: sizes only
+    tokenizer=None, # To decode rows: the one that made the source
+) -> Source:
+    "The source at `path`; ValueError if a file was truncated or altered, or if another tokenizer made it"
+    meta = check_folder(path, check)
+    theirs = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
+    if diff := fingerprint_diff(meta.get('tokenizer'), theirs, ('the source', 'the tokenizer given')):
+        raise ValueError(f'Source {meta["name"]!r}: another tokenizer made it ({"; ".join(diff)}); give that one or prepare the text again')
+    return cls(path, meta, tokenizer)
 
 @patch
-def rows(self:Source, ids): return self.take(ids)
+def _repr_html_(self:Source):
+    cells = dict(source=self.name, rows=f'{len(self):,}', row=f'{self.row_len} + 1', targets=f'{len(self) * self.row_len:,}', type=self.dtype.name,
+                 vocabulary=f'{self.vocab_size:,}', tokenizer=(self.fingerprint or {}).get('kind', 'not known'),
+                 quality='no' if self.quality is None else f'{self.quality.min():.3g} to {self.quality.max():.3g}')
+    def row(tag, values): return '<tr>' + ''.join(f'<{tag}>{html.escape(str(o))}</{tag}>' for o in values) + '</tr>'
+    return f'<table>{row("th", cells)}{row("td", cells.values())}</table>'
+
+# %% ../nbs/01_source.ipynb #2b3b813d
+@patch(cls_method=True)
+@delegates(prepare_array)
+def from_tokens(cls:Source,
+    name:str, # Name of the source
+    tokens, # 1-D array, memory map or list of token ids
+    path, # Folder to make
+    row_len:int, # Tokens that are read in a row
+    **kwargs
+) -> Source:
+    "A source of one stream of tokens; ValueError for ids, lengths or qualities that do not fit"
+    if np.ndim(tokens) != 1: raise ValueError(f'Source {name!r}: tokens of shape {np.shape(tokens)}; give one dimension, or use from_rows')
+    return cls(path, prepare_array(name, tokens, path, row_len, **kwargs), kwargs.get('tokenizer'))
+
+@patch(cls_method=True)
+@delegates(prepare_array)
+def from_rows(cls:Source,
+    name:str, # Name of the source
+    rows, # [n, row_len + 1] token ids: array or memory map
+    path, # Folder to make
+    **kwargs
+) -> Source:
+    "A source of rows that share no token; ValueError for ids, shapes or qualities that do not fit"
+    if np.ndim(rows) != 2: raise ValueError(f'Source {name!r}: rows of shape {np.shape(rows)}; give [number of rows, row_len + 1]')
+    return cls(path, prepare_array(name, rows, path, np.shape(rows)[1] - 1, **kwargs), kwargs.get('tokenizer'))
+
+# %% ../nbs/01_source.ipynb #a4bf10d3
+@patch(cls_method=True)
+@delegates(prepare_texts)
+def from_texts(cls:Source,
+    name:str, # Name of the source
+    texts, # str or UTF-8 bytes: a list, or an iterator that is walked once
+    tokenizer, # `ByteTokenizer`, Hugging Face tokenizer, or function from text to ids
+    path, # Folder to make
+    row_len:int, # Tokens that are read in a row
+    quality=None, # One number per text; a row has the mean over its tokens
+    **kwargs
+) -> Source:
+    "A source of documents joined by the end-of-text token; ValueError naming the document that is not text"
+    return cls(path, prepare_texts(name, texts, tokenizer, path, row_len, quality, **kwargs), tokenizer)
+
+@patch(cls_method=True)
+@delegates(prepare_dataset)
+def from_dataset(cls:Source,
+    name:str, # Name of the source
+    dataset, # `datasets.Dataset` or `IterableDataset`: one split
+    tokenizer, # `ByteTokenizer`, Hugging Face tokenizer, or function from text to ids
+    path, # Folder to make
+    row_len:int, # Tokens that are read in a row
+    column:str='text', # Column of the texts
+    **kwargs
+) -> Source:
+    "A source of a Hugging Face dataset; ValueError for splits, columns or texts that do not fit"
+    return cls(path, prepare_dataset(name, dataset, tokenizer, path, row_len, column, **kwargs), tokenizer)
 
 @patch
 def decode(self:Source,
@@ -77,219 +141,11 @@ def decode(self:Source,
     if self.tokenizer is None: raise ValueError(f'Source {self.name!r}: no tokenizer to decode with; use Source.open(path, tokenizer=...)')
     return Tokenizer(self.tokenizer).decode(self.view[i])
 
-@patch
-def verify(self:Source):
-    "Hash every file; ValueError naming the one that was altered"
-    check_folder(self.path, check=True)
-    return self
-
-@patch
-def _repr_html_(self:Source):
-    made = (self.fingerprint or {}).get('kind', 'not known')
-    cells = dict(source=self.name, rows=f'{len(self):,}', row=f'{self.row_len} + 1', targets=f'{len(self) * self.row_len:,}', type=self.dtype.name,
-                 vocabulary=f'{self.vocab_size:,}', tokenizer=made, quality='yes' if self.quality is not None else 'no')
-    head,body = (''.join(f'<{t}>{html.escape(str(o))}</{t}>' for o in os) for t,os in (('th', cells), ('td', cells.values())))
-    return f'<table><tr>{head}</tr><tr>{body}</tr></table>'
-
-# %% ../nbs/01_source.ipynb #a5d73723
-def _differences(was, want):
-    "What differs between the request that made a source and this one, in words; `content` is hashed only if all else is equal"
-    res = fingerprint_diff(was.get('tokenizer'), want.get('tokenizer'), ('what is there', 'what is asked for'))
-    for k in sorted((was.keys() | want.keys()) - {'tokenizer', 'content'}):
-        if was.get(k) != want.get(k): res.append(f'{k}: {was.get(k)!r} in what is there, {want.get(k)!r} in what is asked for')
-    if (was.get('tokenizer') is None) != (want.get('tokenizer') is None): res.append('only one of the two has a tokenizer')
-    return res or ([] if was['content'] == (want['content']() if callable(want['content']) else want['content']) else ['the data is another'])
-
-def _there(path, want, overwrite, tokenizer):
-    "The source at `path` if it is what is wanted, None if one is to be made; FileExistsError if something else is in the way"
-    if not path.exists() or path.is_dir() and not any(path.iterdir()): return
-    if not (path/'source.json').is_file(): raise FileExistsError(f'Source {want["name"]!r}: {path} is there and no source; give another path')
-    try:
-        diff = _differences(read_meta(path)['made_of'], want)
-        if not diff: return Source(path, check_folder(path), tokenizer)
-    except ValueError:
-        if not overwrite: raise
-        return
-    if not overwrite: raise FileExistsError(f'Source {want["name"]!r}: {path} holds something else ({"; ".join(diff)}); give overwrite=True or another path')
-
-def _make(path, want, write, tokenizer=None, overwrite=False, look=True):
-    "Open what is at `path` if it was made of `want`, or else have `write(folder)` make it: its result is (description, hash of the content)"
-    path = Path(path)
-    if look and (res := _there(path, want, overwrite, tokenizer)): return res
-    try:
-        with new_folder(path, overwrite) as folder:
-            meta,content = write(folder)
-            seal_folder(folder, meta | dict(tokenizer=want.get('tokenizer'), made_of=want | dict(content=content)))
-    except OSError:
-        if not path.is_dir() or not (res := _there(path, want | dict(content=content), False, tokenizer)): raise # another process may have made the same
-        return res
-    return Source(path, check_folder(path), tokenizer)
-
-# %% ../nbs/01_source.ipynb #44265915
-def _pieces(a, n=1 << 22):
-    "An array in pieces along its first axis"
-    step = max(1, n // max(1, a[:1].size))
-    for i in range(0, len(a), step): yield a[i:i + step].reshape(-1)
-
-def _from_array(name, a, path, row_len, stride, vocab_size, tokenizer, quality, overwrite):
-    "A source of an integer array's tokens in order"
-    if tokenizer is not None: vocab_size = vocab_size or Tokenizer(tokenizer).vocab_size
-    if vocab_size is None: vocab_size = max((int(p.max()) for p in _pieces(a) if p.dtype.kind in 'iu'), default=0) + 1
-    quality = None if quality is None else np.asarray(quality, '<f4')
-    def content():
-        h,keep = hashlib.blake2b(digest_size=16), (a.size - 1) // row_len * row_len + 1 if stride == row_len else a.size
-        for p in _pieces(a.reshape(-1)[:keep]): h.update(np.ascontiguousarray(p.astype(token_dtype(vocab_size))).tobytes())
-        return h.hexdigest()
-    def write(folder):
-        with RowWriter(folder, name, row_len, vocab_size, stride) as w:
-            for p in _pieces(a): w.write(p)
-            meta = w.finish(quality)
-        return meta, meta['content']
-    want = dict(name=name, made='tokens', row_len=row_len, stride=stride, vocab_size=vocab_size, content=content,
-                tokenizer=None if tokenizer is None else tokenizer_fingerprint(tokenizer),
-                quality=None if quality is None else hashlib.blake2b(quality.tobytes(), digest_size=16).hexdigest())
-    return _make(path, want, write, tokenizer, overwrite)
-
-# %% ../nbs/01_source.ipynb #aa40fbb4
-@patch(cls_method=True)
-def from_tokens(cls:Source,
-    name:str, # Name of the source
-    tokens, # 1-D array, memory map or list of token ids
-    path, # Folder to make
-    row_len:int, # Tokens that are read in a row; consecutive rows share one token
-    vocab_size:int=None, # None: the tokenizer's, or the largest id + 1
-    tokenizer=None, # What made the tokens, if it is at hand
-    quality=None, # One number per row
-    overwrite:bool=False, # Replace another source at `path`?
-) -> Source:
-    "A source of one stream of tokens; ValueError for ids, lengths or qualities that do not fit"
-    return _from_array(name, np.asarray(tokens), path, row_len, row_len, vocab_size, tokenizer, quality, overwrite)
-
-@patch(cls_method=True)
-def from_rows(cls:Source,
-    name:str, # Name of the source
-    rows, # [n, row_len + 1] token ids: array or memory map
-    path, # Folder to make
-    vocab_size:int=None, # None: the tokenizer's, or the largest id + 1
-    tokenizer=None, # What made the tokens, if it is at hand
-    quality=None, # One number per row
-    overwrite:bool=False, # Replace another source at `path`?
-) -> Source:
-    "A source of rows that share no token; ValueError for ids, shapes or qualities that do not fit"
-    rows = np.asarray(rows)
-    if rows.ndim != 2: raise ValueError(f'Source {name!r}: rows of shape {rows.shape}; give [number of rows, row_len + 1]')
-    return _from_array(name, rows, path, rows.shape[1] - 1, rows.shape[1], vocab_size, tokenizer, quality, overwrite)
-
-# %% ../nbs/01_source.ipynb #43d18e41
-def _batches(pairs, chars=1 << 20, docs=1024):
-    "(texts, qualities) in lists of a bounded size"
-    texts,qs,n = [], [], 0
-    for text,q in pairs:
-        texts.append(text); qs.append(q); n += len(text)
-        if n >= chars or len(texts) >= docs:
-            yield texts, qs
-            texts,qs,n = [], [], 0
-    if texts: yield texts, qs
-
-def _known(tokenizer):
-    "`tokenizer` wrapped, with a warning if documents will run into each other"
-    tok = Tokenizer(tokenizer)
-    if tok.eot_id is None:
-        warnings.warn('the tokenizer has no end-of-text id, so nothing marks where documents end; give Tokenizer(tokenizer, eot_id=...)', stacklevel=3)
-    return tok
-
-def _write_texts(folder, name, stream, tok, row_len, bar=True):
-    "Write the rows of a `TextStream`; its hash is the hash of the content"
-    if bar and hasattr(stream.texts, '__len__'): pairs = progress_bar(stream, total=len(stream.texts), leave=False)
-    else: pairs = stream
-    with RowWriter(folder, name, row_len, tok.vocab_size) as w:
-        for texts,qs in _batches(pairs):
-            ids,lengths = tok.encode_joined(texts)
-            w.write(ids, None if stream.quality is None else np.repeat(np.array(qs, float), lengths))
-        return w.finish(), stream.content
-
-# %% ../nbs/01_source.ipynb #f1878d36
-@patch(cls_method=True)
-def from_texts(cls:Source,
-    name:str, # Name of the source
-    texts, # str or UTF-8 bytes: a list, or an iterator that is walked once
-    tokenizer, # `ByteTokenizer`, Hugging Face tokenizer, or function from text to ids
-    path, # Folder to make
-    row_len:int, # Tokens that are read in a row; consecutive rows share one token
-    quality=None, # One number per text; a row has the mean over its tokens
-    overwrite:bool=False, # Replace another source at `path`?
-) -> Source:
-    "A source of documents joined by the end-of-text token; ValueError naming the document that is not text"
-    tok,stream = _known(tokenizer), TextStream(texts, quality, name)
-    def content():
-        for _ in stream: pass
-        return stream.content
-    want = dict(name=name, made='texts', row_len=row_len, tokenizer=tokenizer_fingerprint(tok), content=content, quality=quality is not None)
-    once = any(iter(o) is o for o in (texts, quality) if o is not None)
-    return _make(path, want, partial(_write_texts, name=name, stream=stream, tok=tok, row_len=row_len), tokenizer, overwrite,
-                 look=not (once and overwrite))
-
-# %% ../nbs/01_source.ipynb #1f46aced
-def _tokenize(batch, ids, name, tok, column, quality):
-    "One batch of a dataset as token ids, and qualities"
-    texts = [as_text(t, f'Source {name!r}: document {i}')[0] for i,t in zip(ids, batch[column])]
-    joined,lengths = tok.encode_joined(texts)
-    if joined.size and (joined.min() < 0 or joined.max() >= 2**32): raise ValueError(f'Source {name!r}: the tokenizer gave ids outside 0 to 2**32')
-    return dict(ids=np.split(joined.astype(np.uint32), np.cumsum(lengths)[:-1])) | ({'quality': batch[quality]} if quality else {})
-
-def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_proc):
-    "Write the rows of a `datasets.Dataset`"
-    from datasets import Features, Sequence, Value
-    features = Features(ids=Sequence(Value('uint32')), **({'quality': Value('float64')} if quality else {}))
-    (folder/'map').mkdir()
-    mapped = dataset.map(partial(_tokenize, name=name, tok=tok, column=column, quality=quality), batched=True, with_indices=True, features=features,
-                         remove_columns=dataset.column_names, num_proc=num_proc, load_from_cache_file=False, desc=f'Source {name!r}',
-                         cache_file_name=str(folder/'map'/'tokens.arrow'), new_fingerprint=hashlib.md5(str(folder).encode()).hexdigest())
-    with RowWriter(folder, name, row_len, tok.vocab_size) as w:
-        for table in mapped.with_format('arrow').iter(batch_size=1000):
-            ids = table['ids'].combine_chunks()
-            qs = np.repeat(table['quality'].to_numpy(), ids.value_lengths().to_numpy()) if quality else None
-            w.write(ids.flatten().to_numpy(), qs)
-        shutil.rmtree(folder/'map')
-        return w.finish(), dataset._fingerprint
-
-# %% ../nbs/01_source.ipynb #aefb1819
-def _column(dataset, name):
-    "One column of a stream, walked anew each time"
-    return type('Column', (), {'__iter__': lambda self: (o[name] for o in dataset)})()
-
-@patch(cls_method=True)
-def from_dataset(cls:Source,
-    name:str, # Name of the source
-    dataset, # `datasets.Dataset` or `IterableDataset`: one split
-    tokenizer, # `ByteTokenizer`, Hugging Face tokenizer, or function from text to ids
-    path, # Folder to make
-    row_len:int, # Tokens that are read in a row; consecutive rows share one token
-    column:str='text', # Column of the texts
-    quality:str=None, # Column with one number per text
-    num_proc:int=None, # Processes to tokenize on; None: this one
-    overwrite:bool=False, # Replace another source at `path`?
-) -> Source:
-    "A source of a Hugging Face dataset; ValueError for splits, columns or texts that do not fit"
-    from datasets import Dataset, IterableDataset
-    if hasattr(dataset, 'keys'):
-        splits = list(dataset)
-        raise ValueError(f'Source {name!r}: the dataset has the splits {", ".join(splits)}; give one, such as dataset[{splits[0]!r}]')
-    if not isinstance(dataset, (Dataset, IterableDataset)): raise ValueError(f'Source {name!r}: {type(dataset).__name__} is no dataset; use from_texts for lists and iterators')
-    missing = [c for c in (column, quality) if c and c not in (dataset.column_names or [c])]
-    if missing: raise ValueError(f'Source {name!r}: no column {missing[0]!r} in {dataset.column_names}; give column= or quality=')
-    if isinstance(dataset, IterableDataset):
-        return Source.from_texts(name, _column(dataset, column), tokenizer, path, row_len, _column(dataset, quality) if quality else None, overwrite)
-    tok = _known(tokenizer)
-    want = dict(name=name, made='dataset', row_len=row_len, tokenizer=tokenizer_fingerprint(tok), column=column, quality=quality, content=dataset._fingerprint)
-    return _make(path, want, partial(_write_dataset, name=name, dataset=dataset, tok=tok, row_len=row_len, column=column, quality=quality,
-                                     num_proc=num_proc), tokenizer, overwrite)
-
-# %% ../nbs/01_source.ipynb #c138e92f
+# %% ../nbs/01_source.ipynb #dae8b1b2
 def _cache_dir():
     "Where this platform keeps what can be made again"
-    home = {'win32': os.environ.get('LOCALAPPDATA'), 'darwin': Path.home()/'Library/Caches'}.get(sys.platform)
-    return Path(os.environ.get('XDG_CACHE_HOME') or home or Path.home()/'.cache')/'cptlib'
+    usual = {'win32': os.environ.get('LOCALAPPDATA'), 'darwin': Path.home()/'Library'/'Caches'}.get(sys.platform)
+    return Path(os.environ.get('XDG_CACHE_HOME') or usual or Path.home()/'.cache')/'cptlib'
 
 def embedded_sources(
     path=None, # Folder to keep them in; None: in the user's cache folder
@@ -297,17 +153,13 @@ def embedded_sources(
     tokenizer=None, # None: `ByteTokenizer`
     split:str='train', # 'train' or 'valid'
 ) -> list: # Sources 'prose', 'code' and 'qa'
-    "Prose, code and question-answer of this Python as sources, made at the first call and opened at the next"
+    "Prose, code and question-answer of this Python as sources; ValueError for another split"
     if split not in ('train', 'valid'): raise ValueError(f"split is {split!r}; give 'train' or 'valid'")
-    tokenizer = tokenizer or ByteTokenizer()
-    tok,python = _known(tokenizer), '.'.join(map(str, sys.version_info[:3]))
+    tokenizer, texts = tokenizer or ByteTokenizer(), cache(embedded_texts) # read once, and only if a source is to be made
     made_by = hashlib.blake2b(Path(embedded.__file__).read_bytes(), digest_size=6).hexdigest()
-    want = dict(made='embedded texts', row_len=row_len, tokenizer=tokenizer_fingerprint(tok), split=split, content=f'{python} {made_by}')
-    texts = cache(embedded_texts) # read once, and only if a source is to be made
-    def make(kind, path):
-        def write(folder):
-            stream = TextStream([d.text for d in texts()[kind] if split_of(d.origin) == split], name=kind)
-            return _write_texts(folder, kind, stream, tok, row_len, bar=False)[0], want['content']
-        return _make(path/f'{split}-{kind}', want | dict(name=kind), write, tokenizer)
-    if path is None: path = _cache_dir()/f"embedded-{python}-{hashlib.blake2b(repr(want).encode(), digest_size=6).hexdigest()}"
-    return [make(kind, Path(path)) for kind in ('prose', 'code', 'qa')]
+    content = f'{split} of Python {".".join(map(str, sys.version_info[:3]))} by {made_by}'
+    if path is None:
+        key = hashlib.blake2b(repr((content, row_len, tokenizer_fingerprint(tokenizer))).encode(), digest_size=8).hexdigest()
+        path = _cache_dir()/f'embedded-{key}'
+    def walk(kind): yield from (d.text for d in texts()[kind] if split_of(d.origin) == split)
+    return [Source.from_texts(kind, walk(kind), tokenizer, Path(path)/f'{split}-{kind}', row_len, content=content) for kind in ('prose', 'code', 'qa')]

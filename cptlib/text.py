@@ -9,7 +9,7 @@ __all__ = ['ByteTokenizer', 'Tokenizer', 'tokenizer_fingerprint', 'fingerprint_d
            'EmbeddedTexts', 'embedded_texts', 'split_of']
 
 # %% ../nbs/00_text.ipynb #b2162076
-import hashlib, json
+import hashlib, itertools, json
 import numpy as np
 from .embedded import Document, EmbeddedTexts, embedded_texts, split_of
 
@@ -149,7 +149,7 @@ def fingerprint_diff(
         res += [say(f'{_labels[k]} {t!r}', x.get(t), y.get(t)) for t in sorted(x.keys() | y.keys()) if x.get(t) != y.get(t)]
     return res
 
-# %% ../nbs/00_text.ipynb #e6e4074c
+# %% ../nbs/00_text.ipynb #137680dd
 def as_text(
     text, # str or UTF-8 bytes
     where:str, # What errors call it
@@ -161,6 +161,7 @@ def as_text(
         place = f'character {e.start}' if isinstance(text, str) else f'byte {text[e.start]:#04x} at offset {e.start}'
         raise ValueError(f'{where} is not UTF-8: {place} ({e.reason}); decode it from what it is, such as latin-1, first') from None
 
+# %% ../nbs/00_text.ipynb #13318003
 class TextStream:
     "(text, quality) of each text, checked; after a full walk `content` is the hash of all"
     def __init__(self,
@@ -171,10 +172,15 @@ class TextStream:
         if isinstance(texts, (str, bytes)): raise ValueError(f'Source {name!r}: {texts!r:.60} is one text; give a list of texts')
         self.texts, self.quality, self.name, self.content = texts, quality, name, None
 
-    def __iter__(self):
+    def __iter__(self): return self.walk()
+
+    def walk(self,
+        numbers=None, # What errors call the texts; None: 0, 1, 2, ...
+    ): # Iterator over (str, quality or None)
+        "Iterate, and hash on the way"
         h,missing = hashlib.blake2b(digest_size=16), object()
         qs = None if self.quality is None else iter(self.quality)
-        for n,text in enumerate(self.texts):
+        for n,text in zip(itertools.count() if numbers is None else numbers, self.texts):
             where = f'Source {self.name!r}: document {n}'
             text,data = as_text(text, where)
             q = None if qs is None else next(qs, missing)
