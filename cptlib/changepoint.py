@@ -102,7 +102,7 @@ def _quantiles(mix, q):
         lo, hi = np.where(F < q, x, lo), np.where(F < q, hi, x)
         new = x - (F - q) / np.maximum(f, 1e-300)
         new = np.where((new > lo) & (new < hi), new, (lo + hi)/2)
-        if np.abs(new - x).max() < 1e-6 * mix.sd: return new
+        if np.abs(new - x).max() < 1e-3 * mix.sd: return new # one Newton step later the error is its square
         x = new
     return x
 
@@ -128,39 +128,58 @@ class Jump:
         "Steps from the boundary [2h] and the fitted loss there [2h]"
         return np.arange(-self.h, self.h), _design(self.h) @ np.array(self.coef)
 
-# %% ../nbs/11_changepoint.ipynb #face83c5
-def _fit_jump(Z):
-    "Mixture for the drop and the coefficients [6] from block means `Z` [N, 7] of design and losses"
-    N, noise = len(Z), 1e-7 * max(np.abs(Z[:, -1]).max(), 1e-30) # losses come with float32 rounding
-    M = _cross_products(Z, noise)
-    bend = _last_column(M, 6, N)
-    order, p = [0, 1, 2, 3, _JUMP, 6], 5
-    if abs(bend.mean) > 2.5 * bend.sd: order, p = [0, 1, 2, 3, 5, _JUMP, 6], 6
-    M = M[:, order][:, :, order]
-    mix = _last_column(M, p, N)
+# %% ../nbs/11_changepoint.ipynb #32e16ec7
+def _window(before, after, h):
+    "Block means [N, 7] of design and losses in the window, and the loss taken as zero there"
+    y = np.concatenate([before[len(before)-h:], after[:h]]).astype(float)
+    zero = np.median(y)
+    return _blocks(np.column_stack([_design(h), _clip_spikes(y - zero, h)]), h), zero
+
+def _bend(Z):
+    "`_Mixture` for the coefficient of the bend"
+    return _last_column(_cross_products(Z, _noise(Z)), 6, len(Z))
+
+def _noise(Z): return 1e-7 * max(np.abs(Z[:, -1]).max(), 1e-30) # losses come with float32 rounding
+
+def _fit_jump(Z, bent):
+    "`_Mixture` for the drop and the coefficients [6], with the bend or without"
+    order, p = ([0, 1, 2, 3, 5, _JUMP, 6], 6) if bent else ([0, 1, 2, 3, _JUMP, 6], 5)
+    M = _cross_products(Z, _noise(Z))[:, order][:, :, order]
+    mix, coef = _last_column(M, p, len(Z)), np.zeros(6)
     Mr, rest = M[np.abs(RHO - mix.w @ RHO).argmin()], p - 1
-    coef = np.zeros(6)
     coef[order[:rest]] = np.linalg.solve(Mr[:rest, :rest], Mr[:rest, -1] - mix.mean * Mr[:rest, rest])
     coef[_JUMP] = mix.mean
     return mix, coef
 
-# %% ../nbs/11_changepoint.ipynb #b940eb33
+# %% ../nbs/11_changepoint.ipynb #5011bda0
+def _bias(before, after, h, H):
+    "Bias of the drop, nats, by a bend that the wider window of `H` steps a side shows (|t| > 2.5); 0 if it shows none"
+    if H <= h: return 0.
+    wide = _bend(_window(before, after, H)[0])
+    return abs(wide.mean) * (h/H)**3 / 3 if abs(wide.mean) > 2.5*wide.sd else 0.
+
+# %% ../nbs/11_changepoint.ipynb #afbaf128
 def boundary_test(
-    before, # losses of the epoch before the boundary, one per step, nats; its last h steps are enough
-    after, # losses of the epoch after it; its first h steps are enough
+    before, # losses of the epoch before the boundary, one per step, nats; its last `MAX_WINDOW` steps are enough
+    after, # losses of the epoch after it; its first `MAX_WINDOW` steps are enough
     n=None, # steps in the shorter epoch, where `before` or `after` are not whole epochs
     alpha=0.01, # level for the detectable drop
 )->Jump:
     "Test for a step at one boundary: local-linear jump, AR(1) noise integrated out by REML weights. ValueError if too short"
-    n = min(len(before), len(after)) if n is None else n
-    h = min(window_size(n, n), len(before), len(after))
+    have = min(len(before), len(after))
+    n = have if n is None else n
+    h = min(window_size(n, n), have)
     if h < MIN_WINDOW: raise ValueError(f'Epochs of {len(before)} and {len(after)} steps leave {h} steps a side, '
                                         f'fewer than {MIN_WINDOW}; log every step, or test longer epochs')
-    y = np.concatenate([before[len(before)-h:], after[:h]]).astype(float)
-    if not np.isfinite(y).all(): raise ValueError('Losses hold NaN or infinity; drop those steps first')
-    shift = np.median(y)
-    mix, coef = _fit_jump(_blocks(np.column_stack([_design(h), _clip_spikes(y - shift, h)]), h))
-    coef[0] += shift
+    if not (np.isfinite(before).all() and np.isfinite(after).all()): raise ValueError('Losses hold NaN or infinity; drop those steps first')
+    Z, zero = _window(before, after, h)
+    bend = _bend(Z)
+    bent = abs(bend.mean) > 2.5*bend.sd
+    mix, coef = _fit_jump(Z, bent)
+    if not bent and _bias(before, after, h, min(n, have, MAX_WINDOW)) > 0.75*mix.sd: mix, coef = _fit_jump(Z, True)
+    return _as_jump(mix, coef + zero*(np.arange(6) == 0), n, h, alpha)
+
+def _as_jump(mix, coef, n, h, alpha):
     curve, df = _design(h) @ coef, mix.df
     return Jump(drop=mix.mean, ci=tuple(map(float, _quantiles(mix, [0.025, 0.975]))), p=mix.below(0), p_rise=mix.above(0),
                 se=mix.sd, df=df, detectable=float((stdtrit(df, 1 - alpha) + stdtrit(df, 0.8)) * mix.sd),

@@ -66,6 +66,7 @@ def detect_clunks(
     probe=None, # (losses of never-seen rows, losses of seen-once rows), measured after the first epoch
 )->ClunkReport:
     "Find the steps down in the training loss at epoch boundaries. ValueError for a log that cannot be read"
+    if not 0 < alpha < 1: raise ValueError(f'alpha {alpha} is no probability; give the accepted share of false alarms, e.g. 0.01')
     many = isinstance(losses, dict)
     if many and not losses: raise ValueError('No sources; give {name: losses}')
     named = losses if many else {'loss': losses}
@@ -92,7 +93,7 @@ class OnlineClunk:
 
     def _now(self, n=None):
         b = measure_boundary(Boundary(self.source, len(self.passed) + 1, self.index, 0), self.before, self._ends(), self.alpha,
-                     lambda h: dict(repeats=self.repeats), n)
+                             lambda h: dict(repeats=self.repeats), n)
         return replace(b, flags=b.flags + self.flags)
 
     def add(self,
