@@ -39,7 +39,7 @@ def _docstrings(tree):
         body = getattr(node, 'body', [])
         if isinstance(node, _owners) and body and isinstance(body[0], ast.Expr):
             if isinstance(getattr(body[0].value, 'value', None), str): yield node, name, body[0]
-        inside = [o for f in ('body', 'orelse', 'finalbody', 'handlers', 'cases') for o in getattr(node, f, [])]
+        inside = [o for f in ('body', 'handlers', 'orelse', 'finalbody', 'cases') for o in getattr(node, f, [])]
         todo += [(o, f'{name}.{o.name}'.strip('.') if isinstance(o, _owners) else name)
                  for o in reversed(inside) if not isinstance(o, (ast.Expr, ast.Assign, ast.Return))]
 

@@ -119,8 +119,9 @@ def _batches(pairs, chars=1 << 20, docs=1024):
 
 def _with_bar(items, total, name, after=2):
     "`items`, with a progress bar if they take more than `after` seconds"
-    bar,start,n = None, time.time(), 0
+    bar,start,n = None, None, 0
     for n,item in enumerate(items, 1):
+        start = start or time.time() # the wait for the first item is not ours
         yield item
         if bar is None and time.time() - start > after:
             bar = progress_bar([], total=total or 'noinfer', leave=False)

@@ -85,11 +85,13 @@ class Tokenizer:
         f = self.tok if callable(self.tok) else self.tok.encode
         return [f(t) for t in texts]
 
-    def encode_joined(self, texts:list) -> tuple: # (ids of all `texts`: 1-D int64 array, tokens of each: list)
+    def encode_joined(self, texts:list) -> tuple: # (ids of all `texts`: 1-D integer array, tokens of each: list)
         "Ids of `texts` one after the other, each ended by the end-of-text id if there is one"
-        end = [] if self.eot_id is None else [self.eot_id]
-        ids = [np.concatenate([np.asarray(o, np.int64), np.array(end, np.int64)]) for o in self.encode_batch(texts)]
-        return np.concatenate([np.empty(0, np.int64), *ids]), [len(o) for o in ids]
+        dtype = np.uint8 if self.kind == 'bytes' else np.int64
+        end = np.array([] if self.eot_id is None else [self.eot_id], dtype)
+        parts = [o for ids in self.encode_batch(texts) for o in (np.asarray(ids, dtype), end)]
+        lengths = [len(ids) + len(end) for ids in parts[::2]]
+        return np.concatenate([end[:0], *parts]), lengths
 
     def __call__(self, text): return self.encode_batch([text])[0]
     def __repr__(self): return f'Tokenizer({self.tok!r}, vocab_size={self.vocab_size}, eot_id={self.eot_id})'
