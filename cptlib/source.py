@@ -50,6 +50,10 @@ class Source:
         out[:] = self.view[ids]
         return out
 
+    def verify(self):
+        "Hash every file; ValueError naming the one that was altered"
+        return check_folder(self.path, check=True) and self
+
     def rows(self, ids): return self.take(ids)
     def __len__(self): return self.meta['rows']
     def __getitem__(self, i): return self.view[i]
