@@ -35,14 +35,14 @@ def _design(h):
     return np.stack([np.ones_like(t), t, np.abs(t), t*t, -(t > 0).astype(float), np.sign(t)*t*t], axis=1)
 
 # %% ../nbs/11_changepoint.ipynb #e17fe2d2
-def _clip_spikes(y, h):
-    "Losses `y` with residuals of a Huber fit (Huber 1964) clipped at 3.5 * 1.4826 * median absolute residual"
-    X, w, s_old = _design(h), np.ones(2*h), np.inf
+def _clip_spikes(y, X):
+    "Losses `y` with residuals of a Huber fit (Huber 1964) on `X` clipped at 3.5 * 1.4826 * median absolute residual"
+    w, s_old = np.ones(len(y)), np.inf
     for _ in range(20):
         XW = X.T * w
         r = y - X @ np.linalg.solve(XW @ X, XW @ y)
         a = np.abs(r)
-        s = 1.4826 * np.partition(a, h)[h]
+        s = 1.4826 * np.partition(a, len(y)//2)[len(y)//2]
         if s == 0: return y
         if abs(s - s_old) <= 0.01 * s: break
         w, s_old = np.minimum(1, 1.345 * s / np.maximum(a, 1e-300)), s
@@ -133,7 +133,7 @@ def _window(before, after, h):
     "Block means [N, 7] of design and losses in the window, and the loss taken as zero there"
     y = np.concatenate([before[len(before)-h:], after[:h]]).astype(float)
     zero = np.median(y)
-    return _blocks(np.column_stack([_design(h), _clip_spikes(y - zero, h)]), h), zero
+    return _blocks(np.column_stack([_design(h), _clip_spikes(y - zero, _design(h))]), h), zero
 
 def _bend(Z):
     "`_Mixture` for the coefficient of the bend"

@@ -63,7 +63,7 @@ def step_offset(
     h, # steps to use on each side
 ): # steps from the boundary to the best step down, and its gain over the boundary in noise variances
     "Where in the window a step down fits best"
-    y = _clip_spikes(np.concatenate([before[len(before)-h:], after[:h]]), h)
+    y = _clip_spikes(np.concatenate([before[len(before)-h:], after[:h]]), _design(h))
     t = _design(h)[:, 1]
     Q = np.linalg.qr(np.stack([t**0, t, t**2, t**3], 1))[0]
     r, places = y - Q @ (Q.T @ y), h + np.arange(-(h//2), h//2 + 1)
