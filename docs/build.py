@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NBS, BUILD = ROOT/'nbs', ROOT/'docs'/'_build'
 SECTIONS = {'tutorials': 'Tutorials', 'howtos': 'How-tos', '': 'Library'}  # folder under nbs/ -> heading in the sidebar
 EXPORTS = {'export', 'exports', 'exporti'}
-TAGS = {('echo', 'false'): 'remove-input', ('output', 'false'): 'remove-output', ('include', 'false'): 'remove-cell',
-        ('code-fold', 'true'): 'hide-input'}
+TAGS = {'echo: false': 'remove-input', 'output: false': 'remove-output', 'include: false': 'remove-cell',
+        'code-fold: true': 'hide-input', 'code-fold: ': 'hide-input'}
 
 # -- what is there: pages and symbols ------------------------------------------------------------------------------------
 
@@ -179,17 +179,20 @@ def header(page, repo):
     if page.name != 'index': text += '{.provenance}\n' + ' · '.join(links) + '\n\n'
     return markdown(text + (f'```{{py:module}} {page.module}\n```\n\n' if page.module else '') + page.rest)
 
-def code_cell(cell, tags, alt):
+def code_cell(cell, tags, alt, link):
     meta = dict(tags=tags, mystnb=dict(image=dict(alt=alt)))
-    outputs = [clean_output(dict(o)) for o in cell.get('outputs', [])]
+    outputs = [clean_output(dict(o), link) for o in cell.get('outputs', []) if not is_noise(o)]
     return dict(cell_type='code', execution_count=None, metadata=meta, source=cell.source.strip(), outputs=outputs)
 
-def clean_output(out):
+def is_noise(out): return out.get('name') == 'stderr' and 'site-packages' in ''.join(out['text'])   # a warning of another package
+
+def clean_output(out, link):
     "An output without escape codes, and without the style sheet and the finished bar of a progress display"
     if 'text' in out: out['text'] = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', ''.join(out['text']))
     data = dict(out.get('data', {}))
     if 'text/html' in data:
         data['text/html'] = re.sub(r'<style>\s*/\* Turns off.*?</style>|<div>\s*<progress.*?</div>|<progress.*?</progress>', '', ''.join(data['text/html']), flags=re.S)
+    if 'text/markdown' in data: data['text/markdown'] = link(''.join(data['text/markdown']))
     if data: out['data'] = data
     return out
 
@@ -202,15 +205,15 @@ def convert(page, linker, repo):
             heading = (re.findall(r'^#+ (.+)$', cell.source, re.M) or [heading])[-1]
             if 'hide' not in cell.dirs: yield markdown(linker(cell.source, page))
         elif cell.cell_type == 'code' and not {'hide', 'default_exp'} & set(cell.dirs) and cell.source.strip():
-            tags = [t for (k, v), t in TAGS.items() if str(cell.dirs.get(k, '')).strip() == v]
+            tags = [TAGS[d] for d in (f'{k}: {str(v).strip()}' for k, v in cell.dirs.items()) if d in TAGS]
             if EXPORTS & set(cell.dirs):
                 for name, node, c in page.symbols():
                     if c is cell: yield markdown(describe(page, name, node, linker))
-                if not is_imports(cell.source): yield code_cell(cell, tags + ['hide-input'] * ('exports' not in cell.dirs), heading)
+                if not is_imports(cell.source): yield code_cell(cell, tags + ['hide-input'] * ('exports' not in cell.dirs), heading, linker)
             else:
                 alt = str(cell.dirs.get('fig-alt', '')).strip(' "\'')
                 if not alt and 'image/png' in json.dumps(cell.get('outputs', []), default=str): missing.append(cell.id)
-                yield code_cell(cell, tags, alt or f'Picture: {re.sub("[`*]", "", heading)}')
+                yield code_cell(cell, tags, alt or f'Picture: {re.sub("[`*]", "", heading)}', linker)
     if missing: print(f'{page.path.relative_to(ROOT)}: pictures described by their section only; add `#| fig-alt: ...` to {", ".join(missing)}')
 
 def is_imports(code): return all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.parse(code).body)

@@ -1,6 +1,8 @@
 "Sphinx configuration. The pages are written to docs/_build/src by docs/build.py, which also runs Sphinx."
 import ast, os, re
 from pathlib import Path
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
 from nbdev.config import get_config
 from nbdev.doclinks import patch_name
 
@@ -13,7 +15,7 @@ release = re.search(r'__version__\s*=\s*["\'](.+?)["\']', (root/'cptlib'/'__init
 language = 'en'
 
 extensions = ['myst_nb', 'sphinx.ext.linkcode', 'sphinx_copybutton']
-myst_enable_extensions = ['colon_fence', 'attrs_block', 'attrs_inline', 'deflist']
+myst_enable_extensions = ['dollarmath', 'amsmath', 'colon_fence', 'attrs_block', 'attrs_inline', 'deflist']
 myst_heading_anchors = 4
 nb_execution_mode = 'off'
 nb_merge_streams = True
@@ -23,6 +25,7 @@ add_module_names = False
 python_display_short_literal_types = True
 toc_object_entries_show_parents = 'hide'
 
+html_math_renderer = 'mathml'                            # drawn by the browser: no script from elsewhere
 html_theme = 'furo'
 html_title = f'cptlib {release}'
 html_baseurl = f'{cfg.doc_host}{cfg.doc_baseurl}/'
@@ -55,3 +58,11 @@ def linkcode_resolve(domain, info):
     "Address of the source of a documented symbol"
     line = _lines(info['module']).get(info['fullname']) if domain == 'py' and info['module'] else None
     return line and f"{cfg.git_url}/blob/{ref}/{info['module'].replace('.', '/')}.py#L{line}"
+
+def _math(display):
+    def visit(self, node):
+        self.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>' if display else convert(node.astext()))
+        raise SkipNode
+    return visit, None
+
+def setup(app): app.add_html_math_renderer('mathml', _math(False), _math(True))
