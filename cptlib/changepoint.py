@@ -102,7 +102,7 @@ def _quantiles(mix, q):
         lo, hi = np.where(F < q, x, lo), np.where(F < q, hi, x)
         new = x - (F - q) / np.maximum(f, 1e-300)
         new = np.where((new > lo) & (new < hi), new, (lo + hi)/2)
-        if np.abs(new - x).max() < 1e-3 * mix.sd: return new # one Newton step later the error is its square
+        if np.abs(new - x).max() < 0.01 * mix.sd: return new # Newton: the error left is about the square of the step
         x = new
     return x
 
