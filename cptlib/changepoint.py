@@ -30,9 +30,9 @@ _JUMP = 4 # column of the jump; the columns before it are even or linear, the on
 
 @lru_cache(maxsize=64)
 def _design(h):
-    "Columns 1, t, |t|, t^2, -1(t>0), sgn(t)t^2 at the 2h steps of the window"
+    "Columns 1, t, |t|, t^2, -1(t>0), t^3 at the 2h steps of the window"
     t = (np.arange(-h, h) + 0.5) / h
-    return np.stack([np.ones_like(t), t, np.abs(t), t*t, -(t > 0).astype(float), np.sign(t)*t*t], axis=1)
+    return np.stack([np.ones_like(t), t, np.abs(t), t*t, -(t > 0).astype(float), t**3], axis=1)
 
 # %% ../nbs/11_changepoint.ipynb #e17fe2d2
 def _clip_spikes(y, X):
@@ -156,7 +156,7 @@ def _bias(before, after, h, H):
     "Bias of the drop, nats, by a bend that the wider window of `H` steps a side shows (|t| > 2.5); 0 if it shows none"
     if H <= h: return 0.
     wide = _bend(_window(before, after, H)[0])
-    return abs(wide.mean) * (h/H)**3 / 3 if abs(wide.mean) > 2.5*wide.sd else 0.
+    return 0.4 * abs(wide.mean) * (h/H)**3 if abs(wide.mean) > 2.5*wide.sd else 0.
 
 # %% ../nbs/11_changepoint.ipynb #afbaf128
 def boundary_test(
@@ -176,7 +176,7 @@ def boundary_test(
     bend = _bend(Z)
     bent = abs(bend.mean) > 2.5*bend.sd
     mix, coef = _fit_jump(Z, bent)
-    if not bent and _bias(before, after, h, min(n, have, MAX_WINDOW)) > 0.75*mix.sd: mix, coef = _fit_jump(Z, True)
+    if not bent and _bias(before, after, h, min(n, have, MAX_WINDOW)) > 0.5*mix.sd: mix, coef = _fit_jump(Z, True)
     return _as_jump(mix, coef + zero*(np.arange(6) == 0), n, h, alpha)
 
 def _as_jump(mix, coef, n, h, alpha):
