@@ -113,7 +113,8 @@ def describe(page, name, node, link):
     obj, kind = find(import_module(page.module), name)
     option = ':classmethod:\n' if kind == 'classmethod' else ''
     directive = 'method' if kind == 'classmethod' else kind
-    text = [] if kind == 'data' else [link(inspect.getdoc(obj) or '') if not is_generated_doc(obj) else '', link(argument_table(obj))]
+    docs = '' if is_generated_doc(obj) else inspect.getdoc(obj) or ''
+    text = [] if kind == 'data' else [link(escape(docs)), link(escape(argument_table(obj)))]
     methods = [m for m in getattr(node, 'body', []) if isinstance(node, ast.ClassDef) and isinstance(m, (ast.FunctionDef, ast.AsyncFunctionDef))
                and not m.name.startswith('_') and ast.get_docstring(m)]
     text += [describe(page, f'{name}.{m.name}', m, link) for m in methods]
@@ -121,6 +122,8 @@ def describe(page, name, node, link):
     sig = '' if kind in ('data', 'property') else signature(obj)
     return (f'<span id="{html.escape(name.lower())}"></span>\n\n{fence}{{py:{directive}}} {name}{sig}\n:module: {page.module}\n{option}\n'
             + '\n\n'.join(t for t in text if t) + f'\n{fence}')
+
+def escape(text): return re.sub(r'(`+[^`]*`+)|([<$])', lambda m: m[1] or {'<': '&lt;', '$': r'\$'}[m[2]], text)   # it is no HTML and no formula
 
 def is_generated_doc(obj):
     "A dataclass without a docstring gets its signature for one"
@@ -226,17 +229,19 @@ def as_text(page):
 
 # -- the site ------------------------------------------------------------------------------------------------------------
 
+def summary(module, name):
+    "The first line of a docstring, for a table"
+    obj, kind = find(import_module(module), name)
+    first = '' if kind == 'data' or is_generated_doc(obj) else (inspect.getdoc(obj) or '').partition('\n')[0]
+    return escape(first).replace('|', '\\|')
+
 def api_page(pages):
     "An index of every public symbol, chapter by chapter"
     out = ['# API index', '', '{.subtitle}', 'Every public name, chapter by chapter', '']
     for p in pages:
-        rows = [(n, (inspect.getdoc(find(import_module(p.module), n)[0]) or '').split('\n')[0] if find(import_module(p.module), n)[1] != 'data' else '')
-                for n, _, _ in p.symbols()]
-        if rows: out += [f'## {p.title}', '', f'[](/{p.name}.ipynb): {p.subtitle}', '', '| name | what it is |', '|---|---|',
-                         *(f'| {{py:obj}}`{n} <{p.module}.{n}>` | {escape(d)} |' for n, d in rows), '']
+        rows = [f'| {{py:obj}}`{n} <{p.module}.{n}>` | {summary(p.module, n)} |' for n, _, _ in p.symbols()]
+        if rows: out += [f'## {p.title}', '', f'[](/{p.name}.ipynb): {p.subtitle}', '', '| name | what it is |', '|---|---|', *rows, '']
     return '\n'.join(out)
-
-def escape(text): return text.replace('|', '\\|').replace('<', '&lt;')
 
 def toctrees(pages):
     "Hidden tables of contents for the home page: they make the sidebar and the order of previous and next"

@@ -27,7 +27,10 @@ LOOK = '''() => { const main = document.querySelector('[role=main], main, articl
     headings: [...main.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(h => [+h.tagName[1], h.innerText]),
     undrawn: [...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => i.src),
     undescribed: [...main.querySelectorAll('img')].filter(i => !i.alt.trim()).map(i => i.src),
-    wide: document.documentElement.scrollWidth - document.documentElement.clientWidth }; }'''
+    wide: [...main.querySelectorAll('p, pre, table, img, div, dl, h1, h2, h3, h4')].filter(e => {
+        if (!e.getClientRects().length || e.getBoundingClientRect().right <= innerWidth + 1) return false;
+        for (let a = e; a && a !== document.body; a = a.parentElement) if (/auto|scroll/.test(getComputedStyle(a).overflowX)) return false;
+        return true }).map(e => e.outerHTML.slice(0, 80)) }; }'''
 # of highlighted code, two tokens of each kind and colour are enough: axe takes its time over thousands
 RUN_AXE = '''async () => { const seen = {};
     document.querySelectorAll('pre span').forEach(s => { if ((seen[s.className] = (seen[s.className] || 0) + 1) > 2) s.replaceWith(s.textContent) });
@@ -51,7 +54,7 @@ def look(page, url):
     wrong += [f'picture not drawn: {s}' for s in seen['undrawn']] + [f'picture without a description: {s[:120]}' for s in seen['undescribed']]
     wrong += [f'markup leaks: {line.strip()[:100]}' for pattern, text in ((LEAKS, seen['text']), (PROSE_LEAKS, seen['prose']))
               for line in text.splitlines() if pattern.search(line)]
-    if seen['wide'] > 1: wrong.append(f'{seen["wide"]} pixels wider than the window')
+    wrong += [f'wider than the window: {s}' for s in seen['wide'][:3]]
     levels = [n for n, _ in seen['headings']]
     if levels.count(1) != 1 or levels[0] != 1: wrong.append(f'headings: {levels.count(1)} of the first level, the first is h{levels[0] if levels else "-"}')
     wrong += [f'heading {text!r}: h{n} after h{last}' for last, (n, text) in zip(levels, seen['headings'][1:]) if n > last + 1]
