@@ -56,6 +56,9 @@ class AccuracyTracker(LeanCallback):
         self.records.append(dict(step=mixture.step if mixture else self.train_iter, **self._now))
     def after_fit(self): self.learn.metrics = self.metrics.filter(lambda m: m not in self._columns)
 
+    def state_dict(self): return dict(records=self.records) # for a checkpoint
+    def load_state_dict(self, state): self.records = state['records']
+
 # %% ../nbs/22_accuracy.ipynb #4b1fc0fb
 @patch
 def _before_training(self:AccuracyTracker):

@@ -63,6 +63,13 @@ class DataMix(LeanCallback):
         self._seconds += time.perf_counter() - self._since
     def after_fit(self): self._running = False
 
+    def state_dict(self):
+        self._take(self.losses.fetch()); log = self.log
+        return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), names=list(log.columns), warned=sorted(self._warned), seconds=self._seconds)
+    def load_state_dict(self, state):
+        self._steps, self._warned, self._seconds = [state['steps']], set(state['warned']), state['seconds']
+        self._loss = [pd.DataFrame(state['loss'], columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)]
+
 # %% ../nbs/20_datamix.ipynb #76f1a7c9
 @patch
 def _take(self:DataMix, chunk):

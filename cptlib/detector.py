@@ -50,12 +50,21 @@ class ClunkDetector(LeanCallback):
         self.online = {n: OnlineClunk(n, self.alpha) for n in self.names}
         self.series, self.starts = {n: [] for n in self.names}, {n: [0] for n in self.names}
         self._epoch, self._taken, self._gap, self._to_probe = {}, 0, None, list(self.probe or {})
+        self._flags = {n: [] for n in self.names}
         self.losses = LossLog(len(self.names))
 
     def after_batch(self):
         self._take(self.losses.add(self.dl.ids, self.row_losses))
         if self._to_probe: self._probe(self.dl.ids)
     def after_train(self): self._take(self.losses.fetch())
+
+    def state_dict(self):
+        self._take(self.losses.fetch())
+        return dict(series={n: np.array(y) for n, y in self.series.items()}, starts=self.starts, flags=self._flags,
+                    epoch={n: int(e) for n, e in self._epoch.items()}, taken=self._taken, gap=self._gap, to_probe=self._to_probe)
+    def load_state_dict(self, state):
+        self._epoch, self._taken, self._gap, self._to_probe = (state[k] for k in ('epoch', 'taken', 'gap', 'to_probe'))
+        for n in {*self.names} & {*state['series']}: self._replay(n, state['series'][n].tolist(), state['starts'][n], state['flags'][n])
 
 # %% ../nbs/21_detector.ipynb #34f1f7c5
 @patch
@@ -70,11 +79,23 @@ def _one(self:ClunkDetector, name, loss, first, last):
     online = self.online[name]
     if last > self._epoch.setdefault(name, last):
         self._epoch[name] = last
-        online.boundary(repeats=1., flags=self._rate_steps())
-        self.starts[name].append(len(self.series[name]))
+        self._boundary(name, self._rate_steps())
     if first != last: return # the end of one epoch and the beginning of the next
     self.series[name].append(loss)
     if (found := online.add(loss)) and found.verdict == 'drop': self._tell(found)
+
+@patch
+def _boundary(self:ClunkDetector, name, flags):
+    self.online[name].boundary(repeats=1., flags=flags)
+    self.starts[name].append(len(self.series[name])); self._flags[name].append(flags)
+
+@patch
+def _replay(self:ClunkDetector, name, losses, starts, flags):
+    "What was seen before a checkpoint, once more."
+    edges = [*starts, len(losses)]
+    for k, (lo, hi) in enumerate(zip(edges, edges[1:])):
+        if k: self._boundary(name, flags[k-1])
+        for loss in losses[lo:hi]: self.series[name].append(loss); self.online[name].add(loss)
 
 @patch
 def _rate_steps(self:ClunkDetector):

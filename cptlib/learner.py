@@ -16,6 +16,7 @@ from fastai.basics import Learner, OptimWrapper, default_device
 from fastai.callback.all import GradientClip, ParamScheduler, SchedCos, SchedLin, SchedNo, combine_scheds
 from .accuracy import AccuracyTracker
 from .callback import LeanCallback
+from .checkpoint import Checkpoint
 from .datamix import DataMix, check_model
 from .detector import ClunkDetector
 from .loader import MixtureLoader
@@ -108,14 +109,16 @@ def fit_cpt(self:Learner,
     lr:float=None, # highest learning rate (default: the Learner's)
     shape:str='cosine', # of the learning rate: 'cosine', 'wsd' or 'constant'
     warmup:float=0.05, # share of the training over which the learning rate rises
+    resume=None, # folder for checkpoints, or a `Checkpoint`: go on from the newest one there, if there is one
     cbs=None, # more callbacks for this fit
 ):
     "Train over what is left of the mixture's steps. Raises ValueError when nothing is left."
-    loader = self.dls.train
-    left = loader.mixture.steps - loader.mixture.step
+    loader, cbs = self.dls.train, [*(cbs or [])]
+    if resume: cbs.append(resume if isinstance(resume, Checkpoint) else Checkpoint(resume, resume=True))
+    left = loader.mixture.steps - (0 if resume else loader.mixture.step) # a checkpoint knows how far it had come
     if left <= 0: raise ValueError(f"the mixture has served all of its {loader.mixture.steps} steps; make one with more steps to train on")
     rate = ParamScheduler(dict(lr=lr_schedule(lr or self.lr, shape, warmup)))
-    self.fit(math.ceil(left/len(loader)), cbs=[rate, *(cbs or [])])
+    self.fit(math.ceil(left/len(loader)), cbs=[rate, *cbs])
 
 # %% ../nbs/50_learner.ipynb #28afbe64
 class CPTReport:

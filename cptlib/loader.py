@@ -38,6 +38,7 @@ class MixtureLoader:
         if every is not None and every < 1: raise ValueError(f"every={every}: validate every 1 or more steps")
         store_attr('mixture,device,workers')
         self.every, self.ids, self.wait, self.dataset = every or mixture.steps, None, 0., mixture
+        self.skip = 0 # batches of the next pass that were served before: a resumed fit begins in the middle of one
 
     def __len__(self): return self.every
     def to(self, device): self.device = device; return self
@@ -45,7 +46,8 @@ class MixtureLoader:
 
     def __iter__(self):
         rows = self._read_here() if not self.workers else self._read_by_workers()
-        for _ in range(self.every):
+        left, self.skip = self.every - self.skip, 0
+        for _ in range(left):
             start = time.perf_counter()
             ids, tokens = next(rows)
             batch = to_xy(tokens, self.device)

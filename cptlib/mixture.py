@@ -84,31 +84,32 @@ class Mixture:
         self.sources, self.steps = list(sources), steps or total//bs
         self.names, self.row_len = tuple(s.name for s in sources), sources[0].row_len
         self.vocab_size, self.tokenizer = max(s.vocab_size for s in sources), sources[0].fingerprint
-        self.dtype = np.result_type(*(s.view.dtype for s in sources))
-        self.step = 0
-        self._begin(schedule, 0, np.zeros(len(schedule.names)), np.zeros(len(schedule.names), np.int64))
+        self.step, self.dtype = 0, np.result_type(*(s.view.dtype for s in sources))
+        self._begin(schedule, 0, np.zeros(len(schedule.names)), np.zeros(len(schedule.names), np.int64), 0)
 
-    def _begin(self, schedule, origin, base, served):
-        "From step `origin` on, follow `schedule`, with `base` rows due and `served` rows dealt before it, per stream."
+    def _begin(self, schedule, origin, base, served, rows):
+        "From step `origin` on, follow `schedule`, with `base` rows due and `served` rows dealt before it, per stream; `rows` in all."
         self.streams = _streams(self.sources, schedule.names, self.seed)
-        store_attr('schedule,origin,base,served')
+        store_attr('schedule,origin,base,served,rows')
         self._anchor, self._first, self._plans = (origin, served), origin, []
 
 # %% ../nbs/04_mixture.ipynb #93332087
 @patch
-def _unit(self:Mixture): return self.steps if self.schedule.unit == 'fraction' else 1/(self.bs*self.row_len)
+def _clock(self:Mixture):
+    "The schedule's time at `origin`, and steps in a unit of it."
+    return (self.origin/self.steps, self.steps) if self.schedule.unit == 'fraction' else (self.rows*self.row_len, 1/(self.bs*self.row_len))
 
 @patch
 def _target(self:Mixture, k):
     "Rows due per stream after `k` steps [n] -> [n, streams]."
-    u, s = self._unit(), self.schedule
-    return self.base + self.bs*u*(s.due(np.asarray(k)/u) - s.due(self.origin/u))
+    (t, u), s = self._clock(), self.schedule
+    return self.base + self.bs*u*(s.due(t + (np.asarray(k) - self.origin)/u) - s.due(t))
 
 @patch
 def _when(self:Mixture, stream, amount):
     "The step at which `amount` rows of `stream` are due."
-    u, s = self._unit(), self.schedule
-    return s.when(stream, (amount - self.base[stream])/(self.bs*u) + s.due(self.origin/u)[stream])*u
+    (t, u), s = self._clock(), self.schedule
+    return self.origin + (s.when(stream, (amount - self.base[stream])/(self.bs*u) + s.due(t)[stream]) - t)*u
 
 # %% ../nbs/04_mixture.ipynb #813056b3
 @patch
@@ -208,7 +209,7 @@ def set_weights(self:Mixture,
     if isinstance(weights, dict): weights = constant(dict(zip(s.names, normalized(weights, s.names))), s.floor, s.droppable)
     if weights.names != s.names: raise ValueError(f"the new schedule is over {weights.names}, the running one over {s.names}; keep the sources and their order")
     base, served = self._target([self.step])[0], self._served_at(self.step)
-    self._begin(weights, self.step, base, served)
+    self._begin(weights, self.step, base, served, self.rows + (self.step - self.origin)*self.bs)
 
 # %% ../nbs/04_mixture.ipynb #c07d026b
 @patch
@@ -238,20 +239,32 @@ def _repr_html_(self:Mixture):
 @patch
 def state_dict(self:Mixture)->dict: # JSON-able
     "Where the mixture stands: enough to go on, bit for bit."
-    return dict(version=1, step=self.step, steps=self.steps, bs=self.bs, seed=self.seed, row_len=self.row_len,
+    return dict(version=1, step=self.step, steps=self.steps, bs=self.bs, seed=self.seed, row_len=self.row_len, rows=self.rows,
                 origin=self.origin, base=self.base.tolist(), origin_served=self.served.tolist(), served=self._served_at(self.step).tolist(),
                 schedule=self.schedule.to_dict(), sources={s.name: dict(rows=len(s), content=s.content) for s in self.sources})
 
 @patch
 def load_state_dict(self:Mixture,
     state:dict, # what `state_dict` returned
+    changed=(), # what may differ: 'bs', 'steps', 'schedule', 'sources' (added or removed), one or several
 ):
     "Go on where `state` was taken. Raises ValueError naming the difference when the data, row length, seed or version is another."
-    mine = self.state_dict()
+    mine, was = self.state_dict(), Schedule.from_dict(state['schedule'])
     for k in ('version', 'row_len', 'seed', 'bs', 'steps'):
-        if state[k] != mine[k]: raise ValueError(f"the state has {k}={state[k]!r}, this mixture {mine[k]!r}; make the mixture with the same {k}")
-    for n in {*state['sources'], *mine['sources']}:
-        if state['sources'].get(n) != mine['sources'].get(n):
-            raise ValueError(f"Source {n!r}: the state was taken with {state['sources'].get(n)}, this mixture has {mine['sources'].get(n)}; open the same source")
-    self._begin(Schedule.from_dict(state['schedule']), state['origin'], np.array(state['base']), np.array(state['origin_served'], np.int64))
+        if state[k] != mine[k] and not (k in ('bs', 'steps') and k in changed):
+            raise ValueError(f"the state has {k}={state[k]!r}, this mixture {mine[k]!r}; make the mixture with the same {k}")
+    for n, a, b in ((n, state['sources'].get(n), mine['sources'].get(n)) for n in {*state['sources'], *mine['sources']}):
+        if a != b and not ('sources' in changed and None in (a, b)):
+            raise ValueError(f"Source {n!r}: the state was taken with {a}, this mixture has {b}; open the same source")
+    if changed: return self._go_on(state, was, self.schedule if 'schedule' in changed or 'sources' in changed else was)
+    self._begin(was, state['origin'], np.array(state['base']), np.array(state['origin_served'], np.int64), state['rows'])
     self.step, self._anchor = state['step'], (state['step'], np.array(state['served'], np.int64))
+
+# %% ../nbs/04_mixture.ipynb #d248e48a
+@patch
+def _go_on(self:Mixture, state, was, schedule):
+    "From where `state` was taken under the schedule `was`, follow `schedule` with this mixture's own batch size, length and sources."
+    if torn := {n if n in self.names else n.rpartition(':')[0] for n in {*schedule.names} ^ {*was.names}} & {*state['sources']} & {*self.names}:
+        raise ValueError(f"Source {torn.pop()!r} is curated in one schedule and not in the other, so its order is another; keep that as it was")
+    self.step, served = state['step'], np.array([dict(zip(was.names, state['served'])).get(n, 0) for n in schedule.names], np.int64)
+    self._begin(schedule, state['step'], served.astype(float), served, state['rows'] + (state['step'] - state['origin'])*state['bs'])
