@@ -54,7 +54,7 @@ def _on_clunk(report, acc, loss, tolerance):
     "Advice about the source that repeats"
     who = '' if report.source in ('', 'loss') else f' of {report.source!r}'
     flags = {f for b in report.boundaries for f in b.flags}
-    if flags & {'smoothed', 'restarting mean'}: return 'Log the raw loss of every step and look again, before anything is changed.'
+    if flags & {'smoothed', 'restarting mean'}: return 'Make sure that this is the raw loss of every step and no average, before anything is changed.'
     if report.verdict == 'too short': return 'Log the loss of every step, or train longer epochs; on this evidence change nothing.'
     if report.verdict.startswith('confounded'): return f"Rule out what else changed ({report.verdict[12:]}) before anything is done about memory."
     if report.found: return _on_drop(report, who, acc, loss, tolerance)

@@ -204,21 +204,23 @@ def _find_epochs(t, state, steps_per_epoch, column):
         if steps_per_epoch < 1: raise ValueError(f'{steps_per_epoch} steps an epoch; give a whole number of 1 or more')
         return int(steps_per_epoch), 'steps per epoch as given'
     steps, epochs = state.get('max_steps') or 0, state.get('num_train_epochs') or 1
-    hint = steps//epochs if steps % epochs == 0 else None
+    hint = steps//epochs if isinstance(steps, int) and isinstance(epochs, int) and steps % epochs == 0 else None
     if 'epoch' in t:
         return None if (t['epoch'] % 1 == 0).all() else _steps_per_epoch(t['step'], t['epoch'], hint), f'from the column {column!r}'
     raise ValueError('no column tells the epochs; give --steps-per-epoch (steps_per_epoch=...): rows of the data divided by rows of a batch')
 
+def _sizes(number): return np.unique(number, return_counts=True)[1]
+
 def _about(log, name, number, per_epoch, whence, left):
     "Notes on what the log is, and what cannot be concluded from it"
-    n, every = int(np.median(np.bincount(number - number[0]))), log.every
+    n, every = int(np.median(_sizes(number))), log.every
     yield (f"{len(log.losses)} losses (column {name!r}), {f'one every {every} steps' if every > 1 else 'one a step'}; "
-           f"{number[-1] - number[0] + 1} epochs{f' of {per_epoch} steps' if per_epoch else ''} ({whence}).")
+           f"{len(_sizes(number))} epochs{f' of {per_epoch} steps' if per_epoch else ''} ({whence}).")
     if n < 10: yield (f'{n} points an epoch are too few: the test needs 10, better 60. '
                       f'Log every {max(1, (per_epoch or n*every)//60)} steps or less (logging_steps), best each of them.')
     elif every > 1: yield (f'A loss for every {every} steps: the size of a step down and its p-value hold, but where within '
                            f'{every} steps it happened cannot be told.' + (f' {left} that may straddle a boundary were left out.' if left else ''))
-    if difference_autocorrelation(*[y[np.isfinite(y)] for y in np.split(log.losses, log.starts)]) > -0.2:
+    if difference_autocorrelation(*[y[np.isfinite(y)] for y in np.split(log.losses, log.starts)]) > (-0.2 if len(log.losses) > 48 else 0):
         yield 'The losses look smoothed: that shrinks a step down and can fake one. Log the raw loss of every step.'
     yield 'One loss for the whole batch: a clunk in one of several sources is diluted, and a mixture that moves can fake one.'
 
@@ -249,7 +251,7 @@ def _as_log(rows, state, steps_per_epoch, column):
     if (np.diff(number) < 0).any(): raise ValueError(f"the epoch goes back from {number.max()} to {number[-1]}; give the log of one run")
     if number[-1] == number[0]: raise ValueError(f'{len(step)} losses up to step {step[-1]:.0f} are all of one epoch ({whence}), '
                                                  'so there is no boundary to test; give the log of a longer run')
-    keep = ~straddles if np.bincount(number - number[0]).max() >= 10 else np.ones(len(step), bool)
+    keep = ~straddles if _sizes(number).max() >= 10 else np.ones(len(step), bool)
     number = number[keep]
     log = Log(t['loss'][keep], np.flatnonzero(np.diff(number, prepend=number[0] - 1)), step[keep].astype(int), every,
               lr=t['lr'][keep] if 'lr' in t else None, validation=_validation(rows, valid, cols['step']))
@@ -264,4 +266,4 @@ def read_log(
     "Read a trainer_state.json, CSV, JSON, JSON-lines or TensorBoard event file. ValueError that names the file, the trouble and the way out"
     try: return _as_log(*_read_rows(_find_file(path)), steps_per_epoch, column)
     except (ValueError, OSError) as e: raise ValueError(f'{path}: {e}') from None
-    except (IndexError, KeyError, struct.error): raise ValueError(f'{path}: this file is damaged; export the log again') from None
+    except (IndexError, KeyError, TypeError, struct.error): raise ValueError(f'{path}: this file is damaged; export the log again') from None
