@@ -1,8 +1,9 @@
-"""How often the demonstration shows what it claims: `python bench/demo.py [--seeds 5] [--threads 1] [--out bench/results/demo.json]`.
+"""How often the demonstration shows what it claims: `python bench/demo.py [--seeds 5] [--jobs 2] [--out bench/results/demo.json]`.
 
-Runs `cpt-demo` at full size once a seed and counts. Nothing is picked: the seeds are 0, 1, 2, ...
+Runs `cpt-demo` at full size once a seed, one thread each, `jobs` side by side, and counts. Nothing is picked: the seeds are 0, 1, 2, ...
 """
-import argparse, json, warnings
+import argparse, json, multiprocessing, warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 warnings.simplefilter('ignore')
 import torch
@@ -18,16 +19,20 @@ def claims(r):
             'the clunk is found (p < 0.01)': c['epochs']['found'] and c['epochs']['p'] < .01,
             'the endless stream is clean': not c['stream']['found'], 'drawn with replacement is clean': not c['drawn']['found']}
 
+def one(seed):
+    "The result of one seed, cut down to what is kept."
+    torch.set_num_threads(1); d = Demo(seed=seed); d.run(); r = d.result
+    short = {c: {k: v[k] for k in ('verdict', 'found', 'p', 'drop', 'ci')} for c, v in r['clunk'].items()}
+    print(f'seed {seed}, {sum(r["seconds"].values()):.0f} s\n{d.table.round(3).to_string()}\n{d.conclusion}\n', flush=True)
+    return r['machine'], r['size'], dict(seed=seed, table=r['table'], clunk=short, probe=r['clunk']['epochs']['probe'], conclusion=r['conclusion'],
+                                         claims={k: bool(v) for k, v in claims(r).items()}, seconds=r['seconds'])
+
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--seeds', type=int, default=5); p.add_argument('--threads', type=int, default=1); p.add_argument('--out', default='bench/results/demo.json')
-    a = p.parse_args(); torch.set_num_threads(a.threads); runs = []
-    for seed in range(a.seeds):
-        d = Demo(seed=seed); d.run(); r = d.result
-        short = {c: {k: v[k] for k in ('verdict', 'found', 'p', 'drop', 'ci')} for c, v in r['clunk'].items()}
-        runs.append(dict(seed=seed, table=r['table'], clunk=short, probe=r['clunk']['epochs']['probe'], conclusion=r['conclusion'], claims=claims(r), seconds=r['seconds']))
-        print(f'seed {seed}, {sum(r["seconds"].values()):.0f} s\n{d.table.round(3).to_string()}\n{d.conclusion}\n', flush=True)
-        held = {k: sum(bool(o['claims'][k]) for o in runs) for k in runs[0]['claims']}
-        Path(a.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(a.out).write_text(json.dumps(dict(machine=r['machine'], size=r['size'], seeds=len(runs), held=held, runs=runs), indent=1) + '\n')
+    p.add_argument('--seeds', type=int, default=5); p.add_argument('--jobs', type=int, default=2); p.add_argument('--out', default='bench/results/demo.json')
+    a = p.parse_args()
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool: done = list(pool.map(one, range(a.seeds)))
+    runs, held = [r for *_, r in done], {k: sum(r['claims'][k] for *_, r in done) for k in done[0][2]['claims']}
+    Path(a.out).parent.mkdir(parents=True, exist_ok=True)
+    Path(a.out).write_text(json.dumps(dict(machine=done[0][0], size=done[0][1], seeds=len(runs), jobs=a.jobs, held=held, runs=runs), indent=1) + '\n')
     for k, n in held.items(): print(f'{n} of {len(runs)}: {k}')

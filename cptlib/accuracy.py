@@ -13,6 +13,7 @@ from fastcore.basics import patch, store_attr
 from fastai.learner import Recorder, ValueMetric
 from .callback import LeanCallback
 from .metrics import SourceStats, backward_transfer, forgetting, retention
+from .schedule import COLORS
 
 # %% ../nbs/22_accuracy.ipynb #5905ded0
 def evaluate(
@@ -92,8 +93,6 @@ def transfer(self:AccuracyTracker)->float:
     return backward_transfer(self.matrix[:, [self.names.index(n) for n in self.guarded or self.names]])
 
 # %% ../nbs/22_accuracy.ipynb #fdf1ac25
-_colors = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000']
-
 @patch
 def plot(self:AccuracyTracker,
     metric:str='accuracy', # or 'loss', 'topk', 'calibration_error'
@@ -103,7 +102,7 @@ def plot(self:AccuracyTracker,
     import matplotlib.pyplot as plt
     ax, steps = ax or plt.subplots(figsize=(6, 2.6), layout='constrained')[1], [r['step'] for r in self.records]
     for i, n in enumerate(self.names):
-        y, style = [r[metric][i] for r in self.records], dict(color=_colors[i % 7])
+        y, style = [r[metric][i] for r in self.records], dict(color=COLORS[i % 7])
         ax.plot(steps, y, marker='os^Dvx*'[i % 7], ms=4, label=n, **style); ax.axhline(y[0], ls=':', lw=1, **style)
     ax.set(xlabel='step', ylabel=metric.replace('_', ' ')); ax.legend(loc='center left', bbox_to_anchor=(1, .5))
     return ax

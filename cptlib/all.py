@@ -9,11 +9,15 @@ from .metrics import *
 from .changepoint import *
 from .confounds import *
 from .clunk import *
+from .paired import *
+from .logs import *
+from .advice import *
 from .gpt import *
 from .callback import *
 from .datamix import *
 from .detector import *
 from .accuracy import *
+from .checkpoint import *
 from .learner import *
 from .facts import *
 from .demo import *

@@ -13,7 +13,7 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch, store_attr
 from torch import nn
 from .callback import LeanCallback, LossLog
-from .schedule import Schedule, constant, normalized
+from .schedule import COLORS, Schedule, constant, normalized
 
 # %% ../nbs/20_datamix.ipynb #dcbe1195
 def model_vocabulary(
@@ -120,8 +120,6 @@ def set_weights(self:DataMix,
     else: self.mixture.set_weights(weights)
 
 # %% ../nbs/20_datamix.ipynb #e7a3023e
-_colors = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000']
-
 @patch
 def plot(self:DataMix):
     "Draw the training loss of each source, a tick where one of its epochs begins, and the shares delivered."
@@ -131,12 +129,12 @@ def plot(self:DataMix):
     rows = {n: np.array([m.delivered(k)[n]['rows'] for k in log.index + 1 if k >= m.origin]) for n in m.names}
     steps = [k for k in log.index if k + 1 >= m.origin]
     for i, n in enumerate(m.names):
-        c = _colors[i % 7]
+        c = COLORS[i % 7]
         ax.plot(log.index, log[n], color=c, lw=1, label=n)
         new = np.flatnonzero(np.diff(rows[n]//len(m.sources[i]))) + 1
         ax.plot(np.array(steps)[new], log[n].loc[np.array(steps)[new]], '|', color=c, ms=14, mew=2)
     share = np.vstack([np.gradient(rows[n]) for n in m.names]) if len(steps) > 1 else np.ones((len(m.names), len(steps)))
-    ax2.stackplot(steps, share/share.sum(0), colors=[_colors[i % 7] for i in range(len(m.names))], edgecolor='white')
+    ax2.stackplot(steps, share/share.sum(0), colors=[COLORS[i % 7] for i in range(len(m.names))], edgecolor='white')
     ax.set(ylabel='training loss (nats)'); ax2.set(xlabel='step', ylabel='share', ylim=(0, 1))
     ax.legend(title='| epoch begins', loc='center left', bbox_to_anchor=(1, .5))
     return ax

@@ -26,13 +26,13 @@ from .source import embedded_sources
 @dataclass
 class DemoSize:
     "How large the demonstration is."
-    base_steps:int=500 # steps of the base model, on prose
-    steps:int=200 # steps of each way
+    base_steps:int=400 # steps of the base model, on prose
+    steps:int=160 # steps of each way
     bs:int=16 # rows of 96 bytes in a batch
     width:int=128 # of the model
     depth:int=2 # of the model
-    base_lr:float=3e-3 # highest learning rate of the base
-    lr:float=2e-3 # highest learning rate of each way
+    base_lr:float=2e-3 # highest learning rate of the base
+    lr:float=3e-3 # highest learning rate of each way
     rows:int=192 # validation rows of each source
     facts:int=1024 # new facts an epoch in the clunk experiment
 
