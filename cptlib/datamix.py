@@ -52,9 +52,9 @@ class DataMix(LeanCallback):
         check_model(self.model, self.mixture.sources)
         pending = self._pending; self._reset()
         if pending is not None: self.mixture.set_weights(pending)
-        self._running, self.losses = True, LossLog(len(self.mixture.streams))
+        self._running, self._waited, self.losses = True, self.dls.train.wait, LossLog(len(self.mixture.streams))
 
-    def before_train(self): self._since, self._waited = time.perf_counter(), self.dls.train.wait
+    def before_train(self): self._since = time.perf_counter()
     def after_batch(self):
         self._take(self.losses.add(self.dl.ids, self.row_losses))
         if self._pending is not None: self.mixture.set_weights(self._pending); self._pending = None

@@ -13,7 +13,7 @@ from fastcore.basics import patch, store_attr
 from .callback import LeanCallback, LossLog
 from .clunk import OnlineClunk
 from .loader import to_xy
-from .metrics import rowwise_loss
+from .metrics import rowwise_loss, token_losses
 from .verdict import judge, probe_gap
 
 # %% ../nbs/21_detector.ipynb #dcdfc3ba
@@ -28,7 +28,7 @@ def losses_of_rows(
     with torch.no_grad():
         for i in range(0, len(tokens), bs):
             x, y = to_xy(tokens[i:i+bs], device); pred = model(x)
-            out.append(rowwise_loss(getattr(pred, 'logits', pred), y))
+            out.append(rowwise_loss(token_losses(getattr(pred, "logits", pred), y), y))
     model.train(was)
     return torch.cat(out).cpu().numpy()
 

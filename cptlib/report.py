@@ -66,7 +66,8 @@ def report_html(
     r, m, z = demo.result, demo.result['machine'], demo.size
     parts = [f'<p class="lead">{html.escape(demo.conclusion)}</p>', '<h2>What each way learned, and kept</h2>', _table(demo.table),
         '<p>Share of next tokens (bytes) that the model gets right on text it was never trained on. <b>Retention</b> is the accuracy on prose '
-        'divided by that of the base model: below 1, something was forgotten.</p>',
+        'divided by that of the base model: below 1, something was forgotten. The base model is young, so prose that stays in the mixture also goes on '
+        'teaching it; what the table shows is the distance between the ways, at equal tokens.</p>',
         figure_html(plot_tradeoff(demo), 'Accuracy on code against accuracy on prose for each way of training'),
         figure_html(plot_forgetting(demo), 'Accuracy on prose over the steps of each way of training')]
     for c, title in (('epochs', 'Where the loss clunks'), ('stream', 'Control: facts that never come again'), ('drawn', 'Control: facts drawn with replacement')):
