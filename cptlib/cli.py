@@ -28,7 +28,7 @@ def demo(
     from cptlib.demo import Demo, DemoSize
     from cptlib.report import save_report
     if threads: torch.set_num_threads(threads)
-    d, start = Demo(DemoSize.quick() if quick else DemoSize(), seed), time.time()
+    d, start = Demo(DemoSize.quick() if quick else DemoSize(), seed, bar=sys.stdout.isatty()), time.time()
     stages = list(d.stages())
     for i, (what, do) in enumerate(stages):
         print(f'[{i+1}/{len(stages)}] {what} ... ', end='', flush=True)

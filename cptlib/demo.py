@@ -55,9 +55,7 @@ def demo_sources(
 
 # %% ../nbs/52_demo.ipynb #02f25667
 def _run(learn, bar):
-    if bar: learn.fit_cpt()
-    else:
-        with learn.no_bar(), learn.no_logging(): learn.fit_cpt()
+    with learn.quietly(bar): learn.fit_cpt()
     return learn
 
 def demo_base(train, valid, size, seed, bar=False):

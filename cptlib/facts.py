@@ -41,9 +41,7 @@ class Facts:
 
 # %% ../nbs/51_facts.ipynb #a6d07cd8
 def _fit(learner, bar, **kw):
-    if bar: learner.fit_cpt(**kw)
-    else:
-        with learner.no_bar(), learner.no_logging(): learner.fit_cpt(**kw)
+    with learner.quietly(bar): learner.fit_cpt(**kw)
     return learner
 
 def _learner(model, mixture, facts, lr, **kw):

@@ -9,7 +9,7 @@ __all__ = ['decay_groups', 'adamw', 'lr_schedule', 'bf16_helps', 'Bfloat16', 'cp
 
 # %% ../nbs/50_learner.ipynb #01302bb7
 import math
-from functools import partial
+from contextlib import contextmanager
 import torch
 from fastcore.basics import patch, store_attr
 from fastai.basics import Learner, OptimWrapper, default_device
@@ -119,6 +119,18 @@ def fit_cpt(self:Learner,
     if left <= 0: raise ValueError(f"the mixture has served all of its {loader.mixture.steps} steps; make one with more steps to train on")
     rate = ParamScheduler(dict(lr=lr_schedule(lr or self.lr, shape, warmup)))
     self.fit(math.ceil(left/len(loader)), cbs=[rate, *cbs])
+
+# %% ../nbs/50_learner.ipynb #1cdb77a0
+@patch
+@contextmanager
+def quietly(self:Learner,
+    bar:bool=False, # keep the progress bar, with the time that is left
+):
+    "A context without the table of epochs; yields the `Learner`."
+    with self.no_logging():
+        if bar: yield self
+        else:
+            with self.no_bar(): yield self
 
 # %% ../nbs/50_learner.ipynb #28afbe64
 class CPTReport:
