@@ -31,7 +31,7 @@ def demo(
     d, start = Demo(DemoSize.quick() if quick else DemoSize(), seed, bar=sys.stdout.isatty()), time.time()
     stages = list(d.stages())
     for i, (what, do) in enumerate(stages):
-        print(f'[{i+1}/{len(stages)}] {what} ... ', end='', flush=True)
+        print(f'[{i+1}/{len(stages)}] {what} ... ', end='\n' if d.bar else '', flush=True)
         d.step(what, do); print(f'{d.seconds[what]:.0f} s', flush=True)
     print(f'\nAccuracy on text that was never trained on (share of next bytes right), and retention of prose:\n\n{d.table.round(3).to_string()}\n')
     print(f"{d.reports['epochs']}\n")

@@ -127,10 +127,7 @@ def quietly(self:Learner,
     bar:bool=False, # keep the progress bar, with the time that is left
 ):
     "A context without the table of epochs; yields the `Learner`."
-    with self.no_logging():
-        if bar: yield self
-        else:
-            with self.no_bar(): yield self
+    with self.no_logging(), self.no_mbar() if bar else self.no_bar(): yield self
 
 # %% ../nbs/50_learner.ipynb #28afbe64
 class CPTReport:
