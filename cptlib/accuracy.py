@@ -38,24 +38,29 @@ class AccuracyTracker(LeanCallback):
     def __init__(self,
         topk:int=5, # a token counts as right in the top-k figure if it is among the k most likely
         guarded=None, # names of the sources whose retention matters (default: all)
-    ): store_attr(); self.records = []
+    ): store_attr(); self.records, self._columns, self._fitting = [], [], False
 
     def before_fit(self):
+        if self.only_validates: return
         self.names = getattr(self.dls.valid, 'names', None)
         if self.names is None: raise ValueError("AccuracyTracker needs a ValidLoader as learn.dls.valid; make the DataLoaders with mixture.dls(...)")
         if unknown := set(self.guarded or ()) - set(self.names): raise ValueError(f"guarded source {unknown.pop()!r}: the validation sources are {self.names}")
-        self.records, self._columns = [], [ValueMetric(lambda i=i: self._now['accuracy'][i], f'{n}_accuracy') for i, n in enumerate(self.names)]
+        self.after_fit() # what an interrupted fit may have left
+        self.records, self._fitting, self._columns = [], True, [ValueMetric(lambda i=i: self._now['accuracy'][i], f'{n}_accuracy') for i, n in enumerate(self.names)]
         self.learn.metrics = self.metrics + self._columns
 
     def before_epoch(self):
-        if not self.records: self._before_training()
-    def before_validate(self): self._stats = SourceStats(len(self.names), self.topk)
-    def after_batch(self): self._stats.add(getattr(self.pred, 'logits', self.pred), self.yb[0], torch.from_numpy(self.dl.ids.source))
+        if self._fitting and not self.records: self._before_training()
+    def before_validate(self):
+        if self._fitting: self._stats = SourceStats(len(self.names), self.topk)
+    def after_batch(self):
+        if self._fitting: self._stats.add(getattr(self.pred, 'logits', self.pred), self.yb[0], torch.from_numpy(self.dl.ids.source))
     def after_validate(self):
+        if not self._fitting: return
         self._now = self._stats.result()
         mixture = getattr(self.dls.train, 'mixture', None)
         self.records.append(dict(step=mixture.step if mixture else self.train_iter, **self._now))
-    def after_fit(self): self.learn.metrics = self.metrics.filter(lambda m: m not in self._columns)
+    def after_fit(self): self._fitting, self.learn.metrics = False, self.metrics.filter(lambda m: m not in self._columns)
 
     def state_dict(self): return dict(records=self.records) # for a checkpoint
     def load_state_dict(self, state): self.records = state['records']

@@ -22,6 +22,9 @@ class LeanCallback(Callback):
     def __call__(self, event_name):
         if event_name == 'after_fit' or hasattr(type(self), event_name): return super().__call__(event_name)
 
+    @property
+    def only_validates(self): return self.learn.lock.locked() # fastai's validate and get_preds hold it; they call before_fit as well
+
 # %% ../nbs/19_callback.ipynb #e7039c91
 @patch(as_prop=True)
 def row_losses(self:Learner):

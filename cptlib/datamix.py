@@ -47,6 +47,7 @@ class DataMix(LeanCallback):
         self._steps, self._loss, self._pending, self._running, self._warned, self._seconds = [], [], None, False, set(), 0.
 
     def before_fit(self):
+        if self.only_validates: return
         self.mixture = getattr(self.dls.train, 'mixture', None)
         if self.mixture is None: raise ValueError("DataMix needs a mixture's loader as learn.dls.train; make the DataLoaders with mixture.dls(...)")
         check_model(self.model, self.mixture.sources)

@@ -43,6 +43,7 @@ class ClunkDetector(LeanCallback):
     ): store_attr(); self.online = {}
 
     def before_fit(self):
+        if self.only_validates: return
         self.mixture = getattr(self.dls.train, 'mixture', None)
         if self.mixture is None: raise ValueError("ClunkDetector needs a mixture's loader as learn.dls.train; make the DataLoaders with mixture.dls(...)")
         if unknown := set(self.probe or {}) - set(self.mixture.names): raise ValueError(f"probe for {unknown.pop()!r}: the sources are {self.mixture.names}")
