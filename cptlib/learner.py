@@ -135,7 +135,7 @@ class CPTReport:
     def __init__(self, learn): self.mix, self.accuracy, self.clunk = learn.data_mix.table(), learn.accuracy_tracker.table(), learn.clunk_detector.report
     def _show(self): return [('Delivered', self.mix), ('Learned and kept', self.accuracy)]
     def __str__(self): return '\n\n'.join([f'{t}\n{d.round(3).to_string()}' for t, d in self._show()] + [str(self.clunk)])
-    def _repr_html_(self): return ''.join(f'<h4>{t}</h4>{d.round(3).to_html()}' for t, d in self._show()) + self.clunk._repr_html_()
+    def _repr_html_(self): return ''.join(f'<p><b>{t}</b></p>{d.round(3).to_html()}' for t, d in self._show()) + self.clunk._repr_html_()
 
 @patch
 def cpt_report(self:Learner)->CPTReport:
