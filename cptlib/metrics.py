@@ -32,15 +32,14 @@ class NextTokenLoss:
     "Mean cross-entropy over the scored tokens of a batch [scalar, nats]; keeps the token losses of the last batch for `rows`."
     _made_for = _nll = None
     def __call__(self, logits, targets):
-        nll = token_losses(logits, targets)
-        self._made_for, self._nll = weakref.ref(logits), nll.detach()
-        return nll.sum()/(targets >= 0).sum()
+        nll, scored = token_losses(logits, targets), (targets >= 0).sum(1)
+        self._made_for, self._nll, self._scored = weakref.ref(logits), nll.detach(), scored
+        return nll.sum()/scored.sum()
 
     def rows(self, logits, targets):
         "Loss of each row [rows], detached; computed anew only if `logits` are not those of the last call."
-        with torch.no_grad():
-            known = self._made_for is not None and self._made_for() is logits
-            return rowwise_loss(self._nll if known else token_losses(logits.detach(), targets), targets)
+        known = self._made_for is not None and self._made_for() is logits
+        return self._nll.sum(1)/self._scored.clamp(min=1) if known else rowwise_loss(token_losses(logits.detach(), targets), targets)
 
     def __getstate__(self): return {}
 
