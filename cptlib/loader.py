@@ -16,11 +16,11 @@ from .mixture import Ids, Mixture
 
 # %% ../nbs/05_loader.ipynb #d5903bda
 def to_xy(
-    tokens:np.ndarray, # [rows, row_len+1], any integer type
+    tokens, # array or tensor [rows, row_len+1], any integer type
     device=None, # where the batch goes (default: stays on the host)
 )->tuple: # x, y: int64 tensors [rows, row_len]
     "Input and target of next-token prediction."
-    t = torch.from_numpy(tokens)
+    t = torch.as_tensor(tokens)
     if device is not None: t = t.to(device, non_blocking=True)
     t = t.long()
     return t[:, :-1], t[:, 1:]
@@ -56,24 +56,31 @@ class MixtureLoader:
             yield batch
 
     def _read_here(self):
+        wide = np.int64 if torch.device(self.device or 'cpu').type == 'cpu' else None # a GPU widens by itself
         while True:
+            self.mixture.read_ahead(self.mixture.step)
             ids = self.mixture.local(self.mixture.step)
-            yield ids, self.mixture.gather(ids)
+            yield ids, self.mixture.gather(ids, wide)
 
 # %% ../nbs/05_loader.ipynb #086e3b57
 class _Rows:
     def __init__(self, mixture): self.mixture = mixture
-    def __getitem__(self, ids): return ids, self.mixture.gather(ids)
+    def __getitem__(self, plans): return plans, torch.from_numpy(np.stack([self.mixture.gather(ids) for ids in plans]))
 
 def _same(o): return o
+
+def _messages(m, steps, bytes=2**21):
+    "Plans of the next `steps` batches of a mixture, as many together as make a good message."
+    size = m.bs//m.world*(m.row_len + 1)*m.dtype.itemsize
+    several = max(1, min(64, bytes//size))
+    for at in range(m.step, m.step + steps, several): yield [m.local(k) for k in range(at, min(at + several, m.step + steps))]
 
 @patch
 def _read_by_workers(self:MixtureLoader):
     while True:
         m = self.mixture; schedule = m.schedule
-        plan = (m.local(step) for step in range(m.step, m.step + self.every))
-        dl = torch.utils.data.DataLoader(_Rows(m), sampler=plan, batch_size=None, num_workers=self.workers, collate_fn=_same)
-        for item in dl:
+        dl = torch.utils.data.DataLoader(_Rows(m), sampler=_messages(m, self.every), batch_size=None, num_workers=self.workers, collate_fn=_same)
+        for item in (i for plans, tokens in dl for i in zip(plans, tokens)):
             if m.schedule is not schedule: break
             yield item
 
