@@ -13,17 +13,19 @@ import numpy as np, torch
 from fastcore.basics import patch, store_attr
 from fastai.data.core import DataLoaders
 from .mixture import Ids, Mixture
+from .packing import hide_padding
 
 # %% ../nbs/05_loader.ipynb #d5903bda
 def to_xy(
     tokens, # array or tensor [rows, row_len+1], any integer type
     device=None, # where the batch goes (default: stays on the host)
+    pad:int=None, # the token that pads packed rows: where there is only padding, the target is -100
 )->tuple: # x, y: int64 tensors [rows, row_len]
     "Input and target of next-token prediction."
     t = torch.as_tensor(tokens)
     if device is not None: t = t.to(device, non_blocking=True)
-    t = t.long()
-    return t[:, :-1], t[:, 1:]
+    t = t.long(); x, y = t[:, :-1], t[:, 1:]
+    return x, y if pad is None else hide_padding(x, y, pad)
 
 # %% ../nbs/05_loader.ipynb #daaca917
 class MixtureLoader:
@@ -50,7 +52,7 @@ class MixtureLoader:
         for _ in range(left):
             start = time.perf_counter()
             ids, tokens = next(rows)
-            batch = to_xy(tokens, self.device)
+            batch = to_xy(tokens, self.device, self.mixture.pad)
             self.ids, self.wait = ids, self.wait + time.perf_counter() - start
             self.mixture.step += 1
             yield batch
@@ -108,7 +110,7 @@ class ValidLoader:
         for step, (i, rows) in enumerate(self.parts):
             source = np.full(len(rows), i)
             self.ids = Ids(step, source, rows, np.zeros(len(rows), np.int64), source)
-            yield to_xy(self.sources[i].take(rows), self.device)
+            yield to_xy(self.sources[i].take(rows), self.device, self.sources[i].pad)
 
 # %% ../nbs/05_loader.ipynb #c6463b65
 @patch

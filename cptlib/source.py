@@ -30,6 +30,7 @@ class Source:
         self.path, self.meta, self.tokenizer, self.fingerprint = Path(path), meta, tokenizer, meta.get('tokenizer')
         self.name, self.row_len, self.stride, self.vocab_size, self.content = (
             meta[k] for k in ('name', 'row_len', 'stride', 'vocab_size', 'content'))
+        self.pad = meta['end'] if meta.get('packing') else None
         if tokenizer is None and (self.fingerprint or {}).get('kind') == 'bytes': self.tokenizer = ByteTokenizer()
         self.dtype = np.dtype(meta['dtype'])
         size, tokens = self.dtype.itemsize, self._map('tokens.bin', self.dtype)
@@ -96,8 +97,10 @@ def open(cls:Source,
 
 @patch
 def _repr_html_(self:Source):
+    meta = self.meta
     cells = dict(source=self.name, rows=f'{len(self):,}', row=f'{self.row_len} + 1', targets=f'{len(self) * self.row_len:,}', type=self.dtype.name,
                  vocabulary=f'{self.vocab_size:,}', tokenizer=(self.fingerprint or {}).get('kind', 'not known'),
+                 cut=f"{meta['cut']:.0%} of {meta['documents']:,} documents" if 'cut' in meta else 'not known', padding=f"{meta.get('padding', 0):.1%}",
                  quality='no' if self.quality is None else f'{self.quality.min():.3g} to {self.quality.max():.3g}')
     def row(tag, values): return '<tr>' + ''.join(f'<{tag}>{html.escape(str(o))}</{tag}>' for o in values) + '</tr>'
     return f'<table>{row("th", cells)}{row("td", cells.values())}</table>'
