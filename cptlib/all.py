@@ -2,6 +2,7 @@
 from .text import *
 from .packing import *
 from .source import *
+from .arrow_rows import *
 from .schedule import *
 from .order import *
 from .mixture import *

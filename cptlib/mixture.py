@@ -87,7 +87,7 @@ class Mixture:
         self.vocab_size, self.tokenizer = max(s.vocab_size for s in sources), sources[0].fingerprint
         self.pad = next((s.pad for s in sources if s.pad is not None), None) # the token that pads packed rows
         self._block = max(16, min(1024, 2**15//bs)) # steps planned at once
-        self.step, self.dtype = 0, np.result_type(*(s.view.dtype for s in sources))
+        self.step, self.dtype = 0, np.result_type(*(s.dtype for s in sources))
         self._begin(schedule, 0, np.zeros(len(schedule.names)), np.zeros(len(schedule.names), np.int64), 0)
 
     def _begin(self, schedule, origin, base, served, rows):
