@@ -15,7 +15,7 @@ from fastcore.basics import patch, store_attr
 try: from resource import RUSAGE_SELF, getrusage
 except ImportError: getrusage = None # Windows
 from .order import deal_sorted, deal, mixed, shuffled
-from .schedule import Schedule, constant, normalized
+from .schedule import Schedule, constant
 from .source import Source
 from .text import fingerprint_diff
 
@@ -233,8 +233,7 @@ def set_weights(self:Mixture,
     weights, # {name: weight}, or a whole `Schedule` (its clock goes on; it does not start anew)
 ):
     "Follow other weights from the current step on. Raises ValueError for bad weights, and for a share under the schedule's floor."
-    s = self.schedule
-    if isinstance(weights, dict): weights = constant(dict(zip(s.names, normalized(weights, s.names))), s.floor, s.droppable)
+    s, weights = self.schedule, self.schedule.with_weights(weights)
     if weights.names != s.names: raise ValueError(f"the new schedule is over {weights.names}, the running one over {s.names}; keep the sources and their order")
     base, served = self._target([self.step])[0], self._served_at(self.step)
     self._begin(weights, self.step, base, served, self.rows + (self.step - self.origin)*self.bs)
