@@ -54,7 +54,7 @@ PREDICTIONS = {p.name: p for p in (
     Prediction('beta2 0.9', 'clunk', 'a step as large as the probe gap', _SAWTOOTH, train=dict(betas=(.9, .9))),
     Prediction('beta2 0.999', 'clunk', 'a step as large as the probe gap', _SAWTOOTH, train=dict(betas=(.9, .999))),
     Prediction('curriculum', 'confounded', 'no row comes twice; easy rows come first', 'the step is memory', 'curriculum', flag='order within the epoch'),
-    Prediction('longer rows', 'confounded', 'prose that the base knows, of which more is read in a row', 'the step is memory', 'known', dict(lengths=(12, 96, 96)), 'metadata (length)', 'text'),
+    Prediction('longer rows', 'confounded', 'prose that the base knows, of which more is read in a row', 'the step is memory', 'known', dict(lengths=(12, 96, 96), lr=1e-4), 'metadata (length)', 'text'),
     Prediction('mixture change', 'confounded', 'no row comes twice; easy rows take over', 'the step is memory', 'mixture', flag='mixture moved'),
     Prediction('smoothed log', 'confounded', 'the clunk is there, but this log cannot show it', 'the step is that of the raw loss', train=dict(ema=.9), flag='smoothed'))}
 
@@ -118,8 +118,8 @@ def _plan(order, s, rng):
     n, unseen, new = len(s.new), s.unseen, s.new
     if order == 'grammar': new, unseen = _grammar(s, rng, n), _grammar(s, rng, len(s.unseen))
     rows, asked = np.concatenate([new, s.stream, s.known]), _ORDERS[order](rng, n).reshape(-1, _HALF)
-    known = 4*n + np.concatenate([rng.permutation(len(s.known)) for _ in range(-(-3*n//len(s.known)))])[:3*n].reshape(-1, _HALF)
-    if order == 'mixture': asked = np.where((np.arange(len(asked)) >= n//_HALF)[:, None] & (np.arange(_HALF) >= 4), known[::-1], asked)
+    known = 4*n + rng.integers(0, len(s.known), (len(asked), _HALF)) # drawn, so that replay has no epochs
+    if order == 'mixture': asked = np.where((np.arange(len(asked)) >= n//_HALF)[:, None] & (np.arange(_HALF) >= 4), 4*n + rng.integers(0, len(s.known), asked.shape), asked)
     return rows, np.concatenate([asked, known], 1), unseen
 
 # %% ../nbs/51b_memorization.ipynb #eee21c97
@@ -232,10 +232,12 @@ def _row(rs):
     "Records of one condition over seeds as one row of the table"
     se, k = np.array([r['se'] for r in rs]), len(rs)
     half = np.sqrt(se@se)/k * stdtrit((se@se)**2/(se**4/np.array([r['df'] for r in rs])).sum(), .975)
-    drop, held = np.mean([r['drop'] for r in rs]), [r['outcome'] for r in rs]
-    return dict(condition=rs[0]['condition'], predicted=rs[0]['predicted'], drop=drop, low=drop - half, high=drop + half, p=np.median([r['p'] for r in rs]),
+    drop, held, expects = np.mean([r['drop'] for r in rs]), [r['outcome'] for r in rs], rs[0]['predicted']
+    sure = drop + half < NEGLIGIBLE if expects == 'no clunk' else drop > half
+    return dict(condition=rs[0]['condition'], predicted=expects, drop=drop, low=drop - half, high=drop + half, p=np.median([r['p'] for r in rs]),
                 probe=np.mean([r['gap'] for r in rs]), verdict=max([r['verdict'] for r in rs], key=[r['verdict'] for r in rs].count),
-                outcome=', '.join(f'{held.count(o)} {o}' for o in ('held', 'failed', 'open') if o in held))
+                outcome=', '.join(f'{held.count(o)} {o}' for o in ('held', 'failed', 'open') if o in held),
+                together='failed' if 'failed' in held else 'held' if sure else 'open')
 
 def table(
     records:list, # of one seed or several

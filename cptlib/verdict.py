@@ -176,6 +176,7 @@ class ClunkReport:
     probe: dict = None # result of `probe_gap`
     dropped: dict = field(default_factory=dict) # non-finite steps left out, by source
     series: dict = None # {source: (losses, starts)}, for the picture
+    advice: list = field(default_factory=list) # what to do, in sentences; `advised` writes them
 
     def notes(self):
         "Sentences under the table"
@@ -187,25 +188,27 @@ class ClunkReport:
 # %% ../nbs/11c_verdict.ipynb #6568899f
 @patch
 def __str__(self:ClunkReport):
-    "The verdict, its meaning and a table of the boundaries as text"
+    "The verdict, its meaning, a table of the boundaries and what to do, as text"
     rows = list(_rows(self))
     width = [max(map(len, col)) for col in zip(*rows)]
     table = ['  '.join(f'{c:>{w}}' if i in (1, 2, 3, 5, 7) else f'{c:<{w}}' for i, (c, w) in enumerate(zip(r, width))) for r in rows]
-    return '\n'.join([f'Clunk: {self.verdict}', *(fill(s, 110) for s in self.notes()), '', *(t.rstrip() for t in table)])
+    todo = ['', 'What to do:', *(fill('- ' + s, 110, subsequent_indent='  ') for s in self.advice)] if self.advice else []
+    return '\n'.join([f'Clunk: {self.verdict}', *(fill(s, 110) for s in self.notes()), '', *(t.rstrip() for t in table), *todo])
 
 @patch
 def _repr_html_(self:ClunkReport):
+    todo = '<p><b>What to do</b></p><ul>' + ''.join(f'<li>{escape(s)}</li>' for s in self.advice) + '</ul>' if self.advice else ''
     cells = lambda row, tag: '<tr>' + ''.join(f'<{tag}>{escape(c)}</{tag}>' for c in row) + '</tr>'
     head, *rows = _rows(self)
     return (f'<p><b>Clunk: {escape(self.verdict)}</b></p>' + ''.join(f'<p>{escape(s)}</p>' for s in self.notes())
-            + f'<table><thead>{cells(head, "th")}</thead><tbody>{"".join(cells(r, "td") for r in rows)}</tbody></table>')
+            + f'<table><thead>{cells(head, "th")}</thead><tbody>{"".join(cells(r, "td") for r in rows)}</tbody></table>{todo}')
 
 @patch
 def to_dict(self:ClunkReport):
     "All numbers and verdicts as plain Python, ready for `json.dumps`"
     keys = ('source', 'epoch', 'index', 'n', 'drop', 'ci', 'p', 'p_raw', 'verdict', 'flags', 'detectable', 'slopes')
     bs = [{k: getattr(b, k) for k in keys} | dict(se=b._of_jump('se'), window=b._of_jump('h', None)) for b in self.boundaries]
-    top = ('verdict', 'found', 'p', 'drop', 'ci', 'detectable', 'source', 'alpha', 'probe', 'dropped')
+    top = ('verdict', 'found', 'p', 'drop', 'ci', 'detectable', 'source', 'alpha', 'probe', 'dropped', 'advice')
     return _plain({k: getattr(self, k) for k in top} | dict(meaning=_meaning(self), boundaries=bs))
 
 ClunkReport.__repr__ = ClunkReport.__str__
