@@ -6,7 +6,7 @@ Docs: https://cptlib.github.io/cptlib/memorization.html.md"""
 
 # %% auto #0
 __all__ = ['PREDICTIONS', 'NEGLIGIBLE', 'Prediction', 'Setting', 'fact_setting', 'text_setting', 'train_rows', 'Run',
-           'run_condition', 'outcome', 'record', 'run_suite', 'table']
+           'run_condition', 'outcome', 'record', 'run_suite', 'table', 'plot_records']
 
 # %% ../nbs/51b_memorization.ipynb #03ff8d89
 import copy, tempfile
@@ -244,3 +244,22 @@ def table(
 )->pd.DataFrame: # one row a condition
     "Prediction, step with its 95 % interval, probe gap and outcome of each condition."
     return pd.DataFrame([_row([r for r in records if r['condition'] == n]) for n in dict.fromkeys(r['condition'] for r in records)]).set_index('condition')
+
+# %% ../nbs/51b_memorization.ipynb #f9d338d7
+def plot_records(
+    records:list, # of one seed or several
+    columns:int=3, # panels side by side
+):
+    "Loss of the rows in question over the steps, a panel a condition."
+    import matplotlib.pyplot as plt
+    t = table(records)
+    fig, axs = plt.subplots(-(-len(t)//columns), columns, figsize=(8.5, 1.7*-(-len(t)//columns)), squeeze=False, layout='constrained', dpi=80)
+    for ax, (name, row) in zip(axs.ravel(), t.iterrows()):
+        ys = np.array([r['loss'] for r in records if r['condition'] == name])
+        ax.plot(ys.T, color='0.75', lw=.5); ax.plot(ys.mean(0), color='#0072B2', lw=.9)
+        for k in (1, 2): ax.axvline(k*ys.shape[1]/3 - .5, color='#D55E00', ls=':', lw=1)
+        ax.set_title(f'{name}: {row.predicted}\n{row["drop"]:.2f} [{row.low:.2f}, {row.high:.2f}] {row.together}', fontsize=8)
+        ax.tick_params(labelsize=7)
+    for ax in axs.ravel()[len(t):]: ax.axis('off')
+    fig.supxlabel('step', fontsize=8); fig.supylabel('loss, nats', fontsize=8)
+    return fig
