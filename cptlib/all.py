@@ -1,6 +1,8 @@
 "Everything that a notebook wants at hand: `from cptlib.all import *`. Single modules import what they need, and no more."
 from .text import *
+from .packing import *
 from .source import *
+from .arrow_rows import *
 from .schedule import *
 from .order import *
 from .mixture import *

@@ -25,6 +25,12 @@ class LeanCallback(Callback):
     @property
     def only_validates(self): return self.learn.lock.locked() # fastai's validate and get_preds hold it; they call before_fit as well
 
+    def find_mixture(self):
+        "The `Mixture` that is trained on. Raises ValueError where there is none."
+        found = getattr(self.dls.train, 'mixture', None)
+        if found is None: raise ValueError(f"{type(self).__name__} needs a mixture's loader as learn.dls.train; make the DataLoaders with mixture.dls(...)")
+        return found
+
 # %% ../nbs/19_callback.ipynb #e7039c91
 @patch(as_prop=True)
 def row_losses(self:Learner):

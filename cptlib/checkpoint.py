@@ -117,7 +117,11 @@ class Checkpoint(LeanCallback):
 
     def before_fit(self):
         self.run = not (self.learn.lock.locked() or hasattr(self.learn, 'lr_finder')) # fastai's validate and get_preds hold this lock
-        if self.run: self._open()
+        if not self.run: return
+        try: self._open()
+        except Exception: # a fit that did not begin leaves the folder free
+            if store := self.__dict__.get('store'): store.close()
+            raise
 
     def after_step(self): self._stepped = True
 
