@@ -32,9 +32,13 @@ class Source:
             meta[k] for k in ('name', 'row_len', 'stride', 'vocab_size', 'content'))
         if tokenizer is None and (self.fingerprint or {}).get('kind') == 'bytes': self.tokenizer = ByteTokenizer()
         self.dtype = np.dtype(meta['dtype'])
-        size, tokens = self.dtype.itemsize, np.memmap(self.path/'tokens.bin', self.dtype, mode='r')
-        self.view = np.lib.stride_tricks.as_strided(np.asarray(tokens), (len(self), self.row_len + 1), (self.stride * size, size), writeable=False)
+        self.view = self._rows()
         self.quality, self.by_quality = self._per_row('quality.bin', 'f'), self._per_row('by_quality.bin', 'u')
+
+    def _rows(self):
+        "The file as an array of rows, which overlap by a token unless they stand for themselves"
+        size, tokens = self.dtype.itemsize, np.memmap(self.path/'tokens.bin', self.dtype, mode='r')
+        return np.lib.stride_tricks.as_strided(np.asarray(tokens), (len(self), self.row_len + 1), (self.stride * size, size), writeable=False)
 
     def _per_row(self, name, kind):
         "A memory-mapped number per row, or None"
@@ -72,7 +76,9 @@ def open(cls:Source,
     theirs = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
     if diff := fingerprint_diff(meta.get('tokenizer'), theirs, ('the source', 'the tokenizer given')):
         raise ValueError(f'Source {meta["name"]!r}: another tokenizer made it ({"; ".join(diff)}); give that one or prepare the text again')
-    return cls(path, meta, tokenizer)
+    if 'shards' not in meta: return cls(path, meta, tokenizer)
+    from cptlib.shards import JoinedSource # the next chapter: rows in the folders of other sources
+    return JoinedSource(path, meta, tokenizer, check)
 
 @patch
 def _repr_html_(self:Source):
