@@ -66,11 +66,12 @@ class DataMix(LeanCallback):
 
     def state_dict(self):
         self._take(self.losses.fetch()); log = self.log
-        return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), rows=self._served().to_numpy(), names=list(log.columns), warned=sorted(self._warned), seconds=self._seconds)
+        return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), rows=self._served().to_numpy(), before=self._before, names=list(log.columns), warned=sorted(self._warned), seconds=self._seconds)
     def load_state_dict(self, state):
         self._steps, self._warned, self._seconds = [state['steps']], set(state['warned']), state['seconds']
-        self._loss, self._rows = ([pd.DataFrame(state[k], columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)] for k in ('loss', 'rows'))
-        self._before -= np.nan_to_num(self._rows[0]).sum(0).astype(int) # what was served before the log begins
+        self._loss, self._rows, before = ([pd.DataFrame(np.atleast_2d(state[k]), columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)]
+                                          for k in ('loss', 'rows', 'before'))
+        self._before = np.nan_to_num(before[0][0]).astype(int)
 
 # %% ../nbs/20_datamix.ipynb #76f1a7c9
 @patch
