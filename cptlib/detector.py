@@ -55,11 +55,11 @@ class ClunkDetector(LeanCallback):
         self.series, self.starts = {n: [] for n in self.names}, {n: [0] for n in self.names}
         self._epoch, self._taken, self._gap, self._to_probe = {}, 0, None, list(self.probe or {})
         self._flags, self._at = ({n: [] for n in self.names} for _ in range(2))
-        self.pairs, self._rows = {n: OnlinePaired(self.alpha) for n in self.names}, []
+        self.pairs, self._waiting = {n: OnlinePaired(self.alpha) for n in self.names}, []
         self.losses = LossLog(len(self.names))
 
     def after_batch(self):
-        self._rows.append((self.dl.ids, self.row_losses))
+        self._waiting.append((self.dl.ids, self.row_losses))
         self._take(self.losses.add(self.dl.ids, self.row_losses))
         if self._to_probe: self._probe(self.dl.ids)
     def after_train(self): self._take(self.losses.fetch())
@@ -79,7 +79,7 @@ class ClunkDetector(LeanCallback):
 @patch
 def _take(self:ClunkDetector, chunk):
     if chunk is None: return
-    (ids, losses), self._rows = zip(*self._rows), []
+    (ids, losses), self._waiting = zip(*self._waiting), []
     losses = np.split(torch.cat(losses).double().cpu().numpy(), np.cumsum([len(l) for l in losses])[:-1])
     for k in range(len(chunk.step)):
         for i in np.flatnonzero(chunk.rows[k]):
