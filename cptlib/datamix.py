@@ -52,9 +52,10 @@ class DataMix(LeanCallback):
         check_model(self.model, self.mixture.sources)
         pending = self._pending; self._reset()
         if pending is not None: self.mixture.set_weights(pending)
-        self._running, self._waited, self.losses = True, self.dls.train.wait, LossLog(len(self.mixture.streams))
+        self._running, self._waited, self.losses = True, self.dls.train.wait, self._new_log()
         self._before = np.array([d['rows'] for d in self.mixture.delivered().values()])
 
+    def _new_log(self): return LossLog(len(self.mixture.streams), world=self.mixture.world)
     def before_train(self): self._since = time.perf_counter()
     def after_batch(self):
         self._take(self.losses.add(self.dl.ids, self.row_losses))
@@ -68,7 +69,7 @@ class DataMix(LeanCallback):
         self._take(self.losses.fetch()); log = self.log
         return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), rows=self._served().to_numpy(), before=self._before, names=list(log.columns), warned=sorted(self._warned), seconds=self._seconds)
     def load_state_dict(self, state):
-        self._steps, self._warned, self._seconds = [state['steps']], set(state['warned']), state['seconds']
+        self._steps, self._warned, self._seconds, self.losses = [state['steps']], set(state['warned']), state['seconds'], self._new_log()
         self._loss, self._rows, before = ([pd.DataFrame(np.atleast_2d(state[k]), columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)]
                                           for k in ('loss', 'rows', 'before'))
         self._before = np.nan_to_num(before[0][0]).astype(int)
