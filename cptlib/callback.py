@@ -50,6 +50,8 @@ class Chunk(NamedTuple):
     rows:np.ndarray # [n, streams] number of rows
     first:np.ndarray # [n, streams] epoch of the first row
     last:np.ndarray # [n, streams] epoch of the last row
+    ids:list # [n] `Ids` of each step
+    losses:list # [n] arrays: loss of each row of the step; NaN or infinite where it was no number
 
 def whole_batches(
     ids:list, # `Ids` of the same steps on each process
@@ -83,6 +85,7 @@ class LossLog:
         if not self.waiting: return
         ids, losses = zip(*self.waiting); self.waiting = []
         ids, loss = whole_batches(ids, torch.cat(losses).double().cpu().numpy(), self.world)
+        each = np.split(loss, np.cumsum([len(i.row) for i in ids])[:-1])
         n, shape, ok = len(ids), (len(ids), self.streams), np.isfinite(loss)
         cell = np.concatenate([i.stream for i in ids]) + np.repeat(np.arange(n), [len(i.row) for i in ids])*self.streams
         epoch = np.concatenate([i.epoch for i in ids])
@@ -92,4 +95,4 @@ class LossLog:
         begin, end = np.zeros(shape, int), np.zeros(shape, int)
         begin.ravel()[at], end.ravel()[at] = epoch[first], epoch[np.append(first[1:], len(cell)) - 1]
         with np.errstate(invalid='ignore'): mean = np.bincount(cell, loss, n*self.streams)/rows
-        return Chunk(np.array([i.step for i in ids]), mean.reshape(shape), rows.reshape(shape), begin, end)
+        return Chunk(np.array([i.step for i in ids]), mean.reshape(shape), rows.reshape(shape), begin, end, list(ids), each)

@@ -149,8 +149,7 @@ class Checkpoint(LeanCallback):
 @patch
 def _open(self:Checkpoint):
     "Take the folder, and what is in it if that is wanted."
-    self.mixture = getattr(self.dls.train, 'mixture', None)
-    if self.mixture is None: raise ValueError("Checkpoint needs a mixture's loader as learn.dls.train; make the DataLoaders with mixture.dls(...)")
+    self.mixture = self.find_mixture()
     self.store, self.ledger, self.tables, self.seconds = Store(self.path, self.keep, write=self.mixture.rank == 0), Ledger(), [], 0.
     self._losses = torch.zeros(0)
     found = self.store.load() if self.resume else None

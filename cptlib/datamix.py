@@ -51,6 +51,7 @@ class DataMix(LeanCallback):
         self.mixture = self.find_mixture()
         check_model(self.model, self.mixture.sources)
         pending = self._pending; self._reset()
+        self._rewind = self.mixture.state_dict() if hasattr(self.learn, 'lr_finder') else None # a search for a learning rate uses up no data
         if pending is not None: self.mixture.set_weights(pending)
         self._running, self._waited, self.losses = True, self.dls.train.wait, self._new_log()
         self._before = np.array([d['rows'] for d in self.mixture.delivered().values()])
@@ -63,7 +64,9 @@ class DataMix(LeanCallback):
     def after_train(self):
         self._take(self.losses.fetch())
         self._seconds += time.perf_counter() - self._since
-    def after_fit(self): self._running = False
+    def after_fit(self):
+        self._running = False
+        if getattr(self, '_rewind', None): self.mixture.load_state_dict(self._rewind)
 
     def state_dict(self):
         self._take(self.losses.fetch()); log = self.log

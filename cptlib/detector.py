@@ -47,8 +47,7 @@ class ClunkDetector(LeanCallback):
 
     def before_fit(self):
         if self.only_validates: return
-        self.mixture = getattr(self.dls.train, 'mixture', None)
-        if self.mixture is None: raise ValueError("ClunkDetector needs a mixture's loader as learn.dls.train; make the DataLoaders with mixture.dls(...)")
+        self.mixture = self.find_mixture()
         if unknown := set(self.probe or {}) - set(self.mixture.names): raise ValueError(f"probe for {unknown.pop()!r}: the sources are {self.mixture.names}")
         self.names = self.mixture.schedule.names; self._begin()
         self._epoch, self._taken, self._gap, self._to_probe = {}, 0, None, list(self.probe or {})
@@ -57,11 +56,10 @@ class ClunkDetector(LeanCallback):
         self.online = {n: OnlineClunk(n, self.alpha) for n in self.names}
         self.series, self.starts = {n: [] for n in self.names}, {n: [0] for n in self.names}
         self._flags, self._at = ({n: [] for n in self.names} for _ in range(2))
-        self.pairs, self._waiting = {n: OnlinePaired(self.alpha) for n in self.names}, []
+        self.pairs = {n: OnlinePaired(self.alpha) for n in self.names}
         self.losses = LossLog(len(self.names), world=self.mixture.world)
 
     def after_batch(self):
-        self._waiting.append((self.dl.ids, self.row_losses))
         self._take(self.losses.add(self.dl.ids, self.row_losses))
         if self._to_probe: self._probe(self.dl.ids)
     def after_train(self): self._take(self.losses.fetch())
@@ -81,12 +79,10 @@ class ClunkDetector(LeanCallback):
 @patch
 def _take(self:ClunkDetector, chunk):
     if chunk is None: return
-    (ids, losses), self._waiting = zip(*self._waiting), []
-    losses = np.split(torch.cat(losses).double().cpu().numpy(), np.cumsum([len(l) for l in losses])[:-1])
     for k in range(len(chunk.step)):
         for i in np.flatnonzero(chunk.rows[k]):
-            mine = ids[k].stream == i
-            self._one(self.names[i], chunk.step[k], chunk.loss[k, i], chunk.first[k, i], chunk.last[k, i], losses[k][mine], ids[k].row[mine])
+            mine = (chunk.ids[k].stream == i) & np.isfinite(chunk.losses[k])
+            self._one(self.names[i], chunk.step[k], chunk.loss[k, i], chunk.first[k, i], chunk.last[k, i], chunk.losses[k][mine], chunk.ids[k].row[mine])
         self._taken += 1
 
 @patch
