@@ -29,7 +29,5 @@ from .recipes import *
 from .retain import *
 from .learner import *
 from .facts import *
-from .memorization import *
-from .suite import *
 from .demo import *
 from .compare import *
