@@ -1,11 +1,10 @@
 """Does the controller keep what it should, at what price? `python bench/retain.py [--width 128] [--steps 120] [--seeds 5] [--runs FOLDER]`.
 
 The start is a model of prose and question-answer; both are guarded, with a tolerance of 0.01, while code is taught. `Retain` begins with
-a share of a tenth for them, as does each rule it is held against; the constant mixtures give them from nothing to a half. One learning
+a share of a half for them, as does each rule it is held against; the constant mixtures give them from nothing to a half. One learning
 rate for all, that of the demonstration. Finished runs are kept in a folder (the sweep uses them too). Writes bench/results/retain-WIDTH.json.
 """
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -16,11 +15,12 @@ from cptlib.demo import demo_sources
 from cptlib.gpt import GPT
 from cptlib.learner import cpt_learner
 from cptlib.mixture import Mixture
-from cptlib.recipes import fine_tuning, replay
+from cptlib.recipes import Recipe, blended, fine_tuning, replay
 from cptlib.retain import Bandit, ExcessLoss, Retain
+from cptlib.schedule import constant
 
 old, new, tolerance = dict(prose=.7, qa=.3), dict(code=1), .01
-ratios = (.003, .01, .02, .05, .1, .25, .5)
+ratios = (.25, .5, .1, .05, .02, .003)
 
 def two_sources(size, seed, train, valid):
     "A model trained on prose and question-answer."
@@ -37,13 +37,15 @@ def setting(a):
     return dict(model=base, sources=train, valid=valid, tokens=a.steps*16*96, target=['code'], guarded=['prose', 'qa'], seeds=a.seeds, rates=(.003,), bs=16,
                 rows=128, path=Path(a.runs)/'runs', device='cpu')
 
-def steered(name, **kw): return replace(replay(old, new, .1), name=name, callbacks=(partial(Retain, ['prose', 'qa'], tolerance=tolerance, **kw),))
+half = constant(blended(old, new, .5), floor=.005)
+
+def steered(name, **kw): return Recipe(name, half, callbacks=(partial(Retain, ['prose', 'qa'], tolerance=tolerance, **kw),))
 
 def retain_with(kind): return Retain(['prose', 'qa'], tolerance=tolerance, rule=kind())
 
 def recipes():
-    named = [replace(replay(old, new, .1), name=n, callbacks=(partial(retain_with, k),)) for n, k in (('excess loss', ExcessLoss), ('bandit', Bandit))]
-    return [steered('Retain'), fine_tuning(old, new), *(replay(old, new, r) for r in ratios), *named]
+    named = [Recipe(n, half, callbacks=(partial(retain_with, k),)) for n, k in (('excess loss', ExcessLoss), ('bandit', Bandit))]
+    return [steered('Retain'), *(replay(old, new, r) for r in ratios), *named, fine_tuning(old, new)]
 
 def keeping(result):
     "For each recipe: in how many seeds every guarded source ended within tolerance, the largest loss of one, and the accuracy on the target."
@@ -65,7 +67,7 @@ def acceptance(k):
 
 if __name__ == '__main__':
     a = arguments(__doc__, None); began = time.perf_counter()
-    result = compare(recipes(), **setting(a)); k = keeping(result)
+    result = compare(recipes()[:a.first], **setting(a)); k = keeping(result)
     cost = [o['callbacks']['retain']['cost'] for o in result.runs if o['recipe'] == 'Retain']
     save(a.out or f'bench/results/retain-{a.width}.json', result, width=a.width, steps=a.steps, base_steps=a.base_steps, seconds=time.perf_counter() - began,
          tolerance=tolerance, keeping=k, acceptance=acceptance(k), cost=cost)

@@ -23,9 +23,9 @@ def of(result, name, what): return [np.array(o[what][-1])[o['names'].index(name)
 
 if __name__ == '__main__':
     a = arguments(__doc__, None); began, s = time.perf_counter(), setting(a); code = s['sources'][1]
-    r = replay_sweep(old, new, ratios, **s)
+    r = replay_sweep(old, new, sorted(ratios), **s)
     by_ratio = {str(q): {n: [o['accuracy'][-1][i] - (o['accuracy'][0][i] if n != 'code' else 0) for o in r.runs if o['recipe'] == rec.name] for i, n in enumerate(('prose', 'code', 'qa'))}
-                for q, rec in zip(ratios, r.recipes)}
+                for q, rec in zip(sorted(ratios), r.recipes)}
     def cut(n):
         rows = np.unique(np.linspace(0, len(code) - 1, n).astype(int))
         return Source.from_rows('code', code.take(rows), Path(a.runs)/f'code-{len(rows)}', vocab_size=code.vocab_size) if not (Path(a.runs)/f'code-{len(rows)}').exists() else Source.open(Path(a.runs)/f'code-{len(rows)}')
