@@ -8,7 +8,7 @@ Docs: https://cptlib.github.io/cptlib/changepoint.html.md"""
 __all__ = ['MIN_WINDOW', 'MAX_WINDOW', 'RHO', 'window_size', 'Jump', 'boundary_test', 'holm', 'pooled_drop']
 
 # %% ../nbs/11_changepoint.ipynb #97b5e69e
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import lgamma
 import numpy as np
@@ -123,6 +123,7 @@ class Jump:
     h: int # steps used on each side
     rho: float # mean autocorrelation of the (block-averaged) noise
     coef: tuple # coefficients of the six columns of the design
+    turn: tuple = (np.nan, np.nan) # change of slope at the boundary, nats per step, and its two-sided p
 
     def fit(self):
         "Steps from the boundary [2h] and the fitted loss there [2h]"
@@ -150,6 +151,11 @@ def _fit_jump(Z, bent):
     coef[order[:rest]] = np.linalg.solve(Mr[:rest, :rest], Mr[:rest, -1] - mix.mean * Mr[:rest, rest])
     coef[_JUMP] = mix.mean
     return mix, coef
+def _turn(Z, bent, h):
+    "Change of slope at the boundary, nats per step, and its two-sided p"
+    order = [0, 1, 3, 5, _JUMP, 2, 6] if bent else [0, 1, 3, _JUMP, 2, 6]
+    mix = _last_column(_cross_products(Z, _noise(Z))[:, order][:, :, order], len(order) - 1, len(Z))
+    return 2*mix.mean/h, 2*min(mix.below(0), mix.above(0))
 
 # %% ../nbs/11_changepoint.ipynb #5011bda0
 def _bias(before, after, h, H):
@@ -176,8 +182,8 @@ def boundary_test(
     bend = _bend(Z)
     bent = abs(bend.mean) > 2.5*bend.sd
     mix, coef = _fit_jump(Z, bent)
-    if not bent and _bias(before, after, h, min(n, have, MAX_WINDOW)) > 0.5*mix.sd: mix, coef = _fit_jump(Z, True)
-    return _as_jump(mix, coef + zero*(np.arange(6) == 0), n, h, alpha)
+    if not bent and _bias(before, after, h, min(n, have, MAX_WINDOW)) > 0.5*mix.sd: bent, (mix, coef) = True, _fit_jump(Z, True)
+    return replace(_as_jump(mix, coef + zero*(np.arange(6) == 0), n, h, alpha), turn=_turn(Z, bent, h))
 
 def _as_jump(mix, coef, n, h, alpha):
     curve, df = _design(h) @ coef, mix.df

@@ -54,16 +54,14 @@ def clunk(
     "Does the training loss step down where an epoch begins? Reads the log that you have"
     from json import dumps
     from textwrap import fill
-    from cptlib.advice import advice
     from cptlib.logs import read_log
     try:
         log = read_log(file, steps_per_epoch, column)
         report = log.detect(alpha)
     except ValueError as e: print(f'cpt-clunk: {e}', file=sys.stderr); sys.exit(2)
-    todo = advice(report, **log.validation)
-    print('\n'.join(fill(s, 110) for s in log.notes), report, 'What to do:', *(fill('- ' + s, 110) for s in todo), sep='\n')
+    print('\n'.join(fill(s, 110) for s in log.notes), report, sep='\n')
     try:
-        if json: Path(json).write_text(dumps(report.to_dict() | dict(file=file, every=log.every, notes=log.notes, advice=todo), indent=1))
+        if json: Path(json).write_text(dumps(report.to_dict() | dict(file=file, every=log.every, notes=log.notes), indent=1))
         log.plot(report).savefig(out)
     except (OSError, ValueError) as e: print(f'cpt-clunk: the report could not be written: {e}', file=sys.stderr); sys.exit(2)
     print(f'wrote {out}' + (f' and {json}' if json else ''))

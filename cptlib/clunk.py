@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import replace
 import numpy as np
 from fastcore.basics import patch
+from .advice import advised
 from .changepoint import MAX_WINDOW, MIN_WINDOW, window_size
 from .confounds import EpochEnds
 from .verdict import Boundary, ClunkReport, judge, measure_boundary, probe_gap
@@ -75,8 +76,8 @@ def detect_clunks(
     out = {s: _measure_source(s, y, of(starts, s), alpha, *(of(x, s) for x in (metadata, repeats, control)))
            for s, y in named.items()}
     series = {s: (np.asarray(y, float), np.asarray(of(starts, s))) for s, y in named.items()}
-    return judge([b for bs, _ in out.values() for b in bs], alpha, probe and probe_gap(*probe),
-                 {s: n for s, (_, n) in out.items()}, series)
+    return advised(judge([b for bs, _ in out.values() for b in bs], alpha, probe and probe_gap(*probe),
+                         {s: n for s, (_, n) in out.items()}, series))
 
 # %% ../nbs/12_clunk.ipynb #4a72c684
 class OnlineClunk:
@@ -129,4 +130,4 @@ def report(self:OnlineClunk,
     probe=None, # (losses of never-seen rows, losses of seen-once rows)
 )->ClunkReport:
     "The report so far"
-    return judge(self.boundaries, self.alpha, probe and probe_gap(*probe), {self.source: self.dropped})
+    return advised(judge(self.boundaries, self.alpha, probe and probe_gap(*probe), {self.source: self.dropped}))

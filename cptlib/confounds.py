@@ -10,6 +10,7 @@ __all__ = ['FLAGS', 'EpochEnds', 'difference_autocorrelation', 'restart_ratio', 
 
 # %% ../nbs/11b_confounds.ipynb #6425b641
 from dataclasses import dataclass
+from functools import lru_cache
 import numpy as np
 from .changepoint import MAX_WINDOW, MIN_WINDOW, boundary_test, _clip_spikes, _design
 
@@ -36,12 +37,19 @@ class EpochEnds:
     def of(cls, losses): return cls(len(losses), losses[:MAX_WINDOW], losses[max(0, len(losses) - MAX_WINDOW):])
 
 # %% ../nbs/11b_confounds.ipynb #94d7555e
+@lru_cache(maxsize=64)
+def _smooth_basis(n): return np.linalg.qr(np.polynomial.legendre.legvander(np.linspace(-1, 1, n), min(3, n//6)))[0]
+
+def _detrended(y):
+    "`y` [n] without its cubic; lower degrees for fewer than 18 steps"
+    Q = _smooth_basis(len(y))
+    return y - Q @ (Q.T @ y)
+
 def difference_autocorrelation(
     *pieces, # stretches of losses without a boundary inside, 1-D
 ): # lag-1 autocorrelation of the differences; nan where there are too few
     "Near -0.5 for fresh noise at every step, above -0.2 for smoothed logs"
-    diffs = [np.diff(p) for p in pieces if len(p) > 2]
-    diffs = [d - d.mean() for d in diffs]
+    diffs = [np.diff(_detrended(p)) for p in pieces if len(p) > 2]
     total = sum(d @ d for d in diffs)
     return float(sum(d[1:] @ d[:-1] for d in diffs) / total) if total > 0 else np.nan
 

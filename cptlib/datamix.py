@@ -13,7 +13,7 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch, store_attr
 from torch import nn
 from .callback import LeanCallback, LossLog
-from .schedule import COLORS, Schedule, constant, normalized
+from .schedule import COLORS
 
 # %% ../nbs/20_datamix.ipynb #dcbe1195
 def model_vocabulary(
@@ -44,17 +44,19 @@ class DataMix(LeanCallback):
     ): store_attr(); self._reset()
 
     def _reset(self):
-        self._steps, self._loss, self._pending, self._running, self._warned, self._seconds = [], [], None, False, set(), 0.
+        self._steps, self._loss, self._rows, self._pending, self._running, self._warned, self._seconds = [], [], [], None, False, set(), 0.
 
     def before_fit(self):
         if self.only_validates: return
-        self.mixture = getattr(self.dls.train, 'mixture', None)
-        if self.mixture is None: raise ValueError("DataMix needs a mixture's loader as learn.dls.train; make the DataLoaders with mixture.dls(...)")
+        self.mixture = self.find_mixture()
         check_model(self.model, self.mixture.sources)
         pending = self._pending; self._reset()
+        self._rewind = self.mixture.state_dict() if hasattr(self.learn, 'lr_finder') else None # a search for a learning rate uses up no data
         if pending is not None: self.mixture.set_weights(pending)
-        self._running, self._waited, self.losses = True, self.dls.train.wait, LossLog(len(self.mixture.streams))
+        self._running, self._waited, self.losses = True, self.dls.train.wait, self._new_log()
+        self._before = np.array([d['rows'] for d in self.mixture.delivered().values()])
 
+    def _new_log(self): return LossLog(len(self.mixture.streams), world=self.mixture.world)
     def before_train(self): self._since = time.perf_counter()
     def after_batch(self):
         self._take(self.losses.add(self.dl.ids, self.row_losses))
@@ -62,14 +64,18 @@ class DataMix(LeanCallback):
     def after_train(self):
         self._take(self.losses.fetch())
         self._seconds += time.perf_counter() - self._since
-    def after_fit(self): self._running = False
+    def after_fit(self):
+        self._running = False
+        if getattr(self, '_rewind', None): self.mixture.load_state_dict(self._rewind)
 
     def state_dict(self):
         self._take(self.losses.fetch()); log = self.log
-        return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), names=list(log.columns), warned=sorted(self._warned), seconds=self._seconds)
+        return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), rows=self._served().to_numpy(), before=self._before, names=list(log.columns), warned=sorted(self._warned), seconds=self._seconds)
     def load_state_dict(self, state):
-        self._steps, self._warned, self._seconds = [state['steps']], set(state['warned']), state['seconds']
-        self._loss = [pd.DataFrame(state['loss'], columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)]
+        self._steps, self._warned, self._seconds, self.losses = [state['steps']], set(state['warned']), state['seconds'], self._new_log()
+        self._loss, self._rows, before = ([pd.DataFrame(np.atleast_2d(state[k]), columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)]
+                                          for k in ('loss', 'rows', 'before'))
+        self._before = np.nan_to_num(before[0][0]).astype(int)
 
 # %% ../nbs/20_datamix.ipynb #76f1a7c9
 @patch
@@ -78,7 +84,7 @@ def _take(self:DataMix, chunk):
     index = np.array([o.index for o in self.mixture.streams])
     share = chunk.rows[:, :, None]*(index[:, None] == np.arange(len(self.mixture.sources)))
     with np.errstate(invalid='ignore'): loss = np.einsum('ns,nsj->nj', np.nan_to_num(chunk.loss), share)/share.sum(1)
-    self._steps.append(chunk.step); self._loss.append(loss)
+    self._steps.append(chunk.step); self._loss.append(loss); self._rows.append(share.sum(1))
     self._warn(int(chunk.step[-1]) + 1)
 
 @patch
@@ -95,6 +101,11 @@ def log(self:DataMix):
     "Training loss of each source at each step, as a DataFrame; NaN where a batch held none of it."
     if not self._steps: return pd.DataFrame(columns=self.mixture.names)
     return pd.DataFrame(np.vstack(self._loss), index=pd.Index(np.concatenate(self._steps), name='step'), columns=self.mixture.names)
+
+@patch
+def _served(self:DataMix):
+    "Rows of each source at each step of the log."
+    return pd.DataFrame(np.vstack(self._rows) if self._rows else [], index=self.log.index, columns=self.mixture.names).fillna(0).astype(int)
 
 @patch
 def table(self:DataMix,
@@ -115,27 +126,24 @@ def set_weights(self:DataMix,
     weights, # {name: weight} or a `Schedule` over the same sources
 ):
     "Follow other weights from the next step on. Raises ValueError for weights that the mixture would refuse."
-    s = self.mixture.schedule
-    if not isinstance(weights, Schedule): weights = constant(dict(zip(s.names, normalized(weights, s.names))), s.floor, s.droppable)
+    weights = self.mixture.schedule.with_weights(weights)
     if self._running: self._pending = weights
     else: self.mixture.set_weights(weights)
 
 # %% ../nbs/20_datamix.ipynb #e7a3023e
 @patch
 def plot(self:DataMix):
-    "Draw the training loss of each source, a tick where one of its epochs begins, and the shares delivered."
+    "Draw the training loss of each source, a tick where one of its epochs begins, the shares delivered, and how long was waited for data."
     import matplotlib.pyplot as plt
     fig, (ax, ax2) = plt.subplots(2, 1, figsize=(7, 4), sharex=True, height_ratios=[2, 1], layout='constrained')
-    log, m = self.log, self.mixture
-    rows = {n: np.array([m.delivered(k)[n]['rows'] for k in log.index + 1 if k >= m.origin]) for n in m.names}
-    steps = [k for k in log.index if k + 1 >= m.origin]
-    for i, n in enumerate(m.names):
-        c = COLORS[i % 7]
+    log, rows, colors = self.log, self._served(), [COLORS[i % 7] for i in range(len(self.mixture.names))]
+    epoch = (rows.cumsum() + self._before)//[len(s) for s in self.mixture.sources]
+    for n, c in zip(log, colors):
         ax.plot(log.index, log[n], color=c, lw=1, label=n)
-        new = np.flatnonzero(np.diff(rows[n]//len(m.sources[i]))) + 1
-        ax.plot(np.array(steps)[new], log[n].loc[np.array(steps)[new]], '|', color=c, ms=14, mew=2)
-    share = np.vstack([np.gradient(rows[n]) for n in m.names]) if len(steps) > 1 else np.ones((len(m.names), len(steps)))
-    ax2.stackplot(steps, share/share.sum(0), colors=[COLORS[i % 7] for i in range(len(m.names))], edgecolor='white')
-    ax.set(ylabel='training loss (nats)'); ax2.set(xlabel='step', ylabel='share', ylim=(0, 1))
+        new = epoch.index[epoch[n].diff() > 0]
+        ax.plot(new, log[n].loc[new], '|', color=c, ms=14, mew=2)
+    share = rows.rolling(max(len(rows)//50, 2), center=True, min_periods=1).mean()
+    ax2.stackplot(rows.index, share.T/share.sum(1).to_numpy(), colors=colors, edgecolor='white')
+    ax.set(ylabel='training loss (nats)'); ax2.set(xlabel=f'step (waited for data: {self.data_wait:.2%} of the time)', ylabel='share', ylim=(0, 1))
     ax.legend(title='| epoch begins', loc='center left', bbox_to_anchor=(1, .5))
     return ax

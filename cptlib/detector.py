@@ -8,12 +8,15 @@ Docs: https://cptlib.github.io/cptlib/detector.html.md"""
 __all__ = ['losses_of_rows', 'ClunkDetector']
 
 # %% ../nbs/21_detector.ipynb #8607e4dc
+from dataclasses import replace
 import numpy as np, torch
 from fastcore.basics import patch, store_attr
+from .advice import advised, advice as advice_on
 from .callback import LeanCallback, LossLog
 from .clunk import OnlineClunk
 from .loader import to_xy
 from .metrics import rowwise_loss, token_losses
+from .paired import OnlinePaired, PairedReport
 from .verdict import judge, probe_gap
 
 # %% ../nbs/21_detector.ipynb #dcdfc3ba
@@ -44,15 +47,17 @@ class ClunkDetector(LeanCallback):
 
     def before_fit(self):
         if self.only_validates: return
-        self.mixture = getattr(self.dls.train, 'mixture', None)
-        if self.mixture is None: raise ValueError("ClunkDetector needs a mixture's loader as learn.dls.train; make the DataLoaders with mixture.dls(...)")
+        self.mixture = self.find_mixture()
         if unknown := set(self.probe or {}) - set(self.mixture.names): raise ValueError(f"probe for {unknown.pop()!r}: the sources are {self.mixture.names}")
-        self.names = self.mixture.schedule.names
+        self.names = self.mixture.schedule.names; self._begin()
+        self._epoch, self._taken, self._gap, self._to_probe = {}, 0, None, list(self.probe or {})
+
+    def _begin(self):
         self.online = {n: OnlineClunk(n, self.alpha) for n in self.names}
         self.series, self.starts = {n: [] for n in self.names}, {n: [0] for n in self.names}
-        self._epoch, self._taken, self._gap, self._to_probe = {}, 0, None, list(self.probe or {})
-        self._flags = {n: [] for n in self.names}
-        self.losses = LossLog(len(self.names))
+        self._flags, self._at = ({n: [] for n in self.names} for _ in range(2))
+        self.pairs = {n: OnlinePaired(self.alpha) for n in self.names}
+        self.losses = LossLog(len(self.names), world=self.mixture.world)
 
     def after_batch(self):
         self._take(self.losses.add(self.dl.ids, self.row_losses))
@@ -62,27 +67,33 @@ class ClunkDetector(LeanCallback):
     def state_dict(self):
         self._take(self.losses.fetch())
         return dict(series={n: np.array(y) for n, y in self.series.items()}, starts=self.starts, flags=self._flags,
-                    epoch={n: int(e) for n, e in self._epoch.items()}, taken=self._taken, gap=self._gap, to_probe=self._to_probe)
+                    epoch={n: int(e) for n, e in self._epoch.items()}, taken=self._taken, gap=self._gap, to_probe=self._to_probe,
+                    at=self._at, pairs={n: o.state_dict() for n, o in self.pairs.items()})
     def load_state_dict(self, state):
-        self._epoch, self._taken, self._gap, self._to_probe = (state[k] for k in ('epoch', 'taken', 'gap', 'to_probe'))
-        for n in {*self.names} & {*state['series']}: self._replay(n, state['series'][n].tolist(), state['starts'][n], state['flags'][n])
+        self._begin(); self._epoch, self._taken, self._gap, self._to_probe = (state[k] for k in ('epoch', 'taken', 'gap', 'to_probe'))
+        for n in {*self.names} & {*state['series']}:
+            self._replay(n, state['series'][n].tolist(), state['starts'][n], state['flags'][n])
+            self._at[n] = state['at'][n]; self.pairs[n].load_state_dict(state['pairs'][n])
 
 # %% ../nbs/21_detector.ipynb #34f1f7c5
 @patch
 def _take(self:ClunkDetector, chunk):
     if chunk is None: return
     for k in range(len(chunk.step)):
-        for i in np.flatnonzero(chunk.rows[k]): self._one(self.names[i], chunk.loss[k, i], chunk.first[k, i], chunk.last[k, i])
+        for i in np.flatnonzero(chunk.rows[k]):
+            mine = (chunk.ids[k].stream == i) & np.isfinite(chunk.losses[k])
+            self._one(self.names[i], chunk.step[k], chunk.loss[k, i], chunk.first[k, i], chunk.last[k, i], chunk.losses[k][mine], chunk.ids[k].row[mine])
         self._taken += 1
 
 @patch
-def _one(self:ClunkDetector, name, loss, first, last):
+def _one(self:ClunkDetector, name, step, loss, first, last, losses, rows):
     online = self.online[name]
     if last > self._epoch.setdefault(name, last):
         self._epoch[name] = last
         self._boundary(name, self._rate_steps())
+        self._at[name].append(int(step)); self.pairs[name].boundary()
     if first != last: return # the end of one epoch and the beginning of the next
-    self.series[name].append(loss)
+    self.series[name].append(loss); self.pairs[name].add(losses, rows)
     if (found := online.add(loss)) and found.verdict == 'drop': self._tell(found)
 
 @patch
@@ -121,11 +132,31 @@ def _probe(self:ClunkDetector, ids):
         unseen = np.unique(np.linspace(0, len(never) - 1, min(self.probe_rows, len(never))).astype(int))
         self._gap = probe_gap(losses_of_rows(self.model, never.take(unseen)), losses_of_rows(self.model, m.sources[i].take(once)))
 
+@patch
+def _judged(self:ClunkDetector, boundaries):
+    return judge(boundaries, self.alpha, self._gap, {n: o.dropped for n, o in self.online.items()},
+                 {n: (np.array(y), np.array(self.starts[n])) for n, y in self.series.items() if y})
+
 @patch(as_prop=True)
 def report(self:ClunkDetector):
     "The `ClunkReport` of the training so far."
     if not self.online: raise ValueError("nothing trained yet: call learn.fit first, then read the report")
     self._take(self.losses.fetch())
-    boundaries = [b for o in self.online.values() for b in o.boundaries]
-    return judge(boundaries, self.alpha, self._gap, {n: o.dropped for n, o in self.online.items()},
-                 {n: (np.array(y), np.array(self.starts[n])) for n, y in self.series.items() if y})
+    return advised(self._judged([b for o in self.online.values() for b in o.boundaries]))
+
+# %% ../nbs/21_detector.ipynb #75e3a2c8
+@patch(as_prop=True)
+def paired(self:ClunkDetector):
+    "The `PairedReport` of the training so far."
+    bs = self.report.boundaries # names the error if nothing was trained, and takes what is waiting
+    pairs = [(b, j) for b, j in zip(bs, (j for n in self.names for j in self.pairs[n].jumps), strict=True)]
+    r = advised(self._judged([replace(b, jump=j and j[0]) for b, j in pairs]))
+    return PairedReport(**vars(r), correlations=[j[1] for _, j in pairs if j])
+
+@patch
+def advice(self:ClunkDetector,
+    **histories, # of `cptlib.advice.advice`: accuracy, loss ({source: [(step of the mixture, value), ...]}), tolerance
+)->list: # sentences
+    "What to do, given how accuracy or loss on unseen rows went, by the steps of the mixture."
+    r = self.report
+    return advice_on(replace(r, boundaries=[replace(b, index=self._at[b.source][b.epoch - 1]) for b in r.boundaries]), **histories)

@@ -10,6 +10,7 @@ __all__ = ['decay_groups', 'adamw', 'lr_schedule', 'bf16_helps', 'Bfloat16', 'cp
 # %% ../nbs/50_learner.ipynb #01302bb7
 import math
 from contextlib import contextmanager
+from dataclasses import replace
 import torch
 from fastcore.basics import patch, store_attr
 from fastai.basics import Learner, OptimWrapper, default_device
@@ -132,7 +133,11 @@ def quietly(self:Learner,
 # %% ../nbs/50_learner.ipynb #28afbe64
 class CPTReport:
     "What a training did: the mixture delivered, what was learned and kept, and whether the loss clunked."
-    def __init__(self, learn): self.mix, self.accuracy, self.clunk = learn.data_mix.table(), learn.accuracy_tracker.table(), learn.clunk_detector.report
+    def __init__(self, learn):
+        detector, tracker = learn.clunk_detector, learn.accuracy_tracker
+        self.mix, self.accuracy = learn.data_mix.table(), tracker.table()
+        measured = {n: g[['step', 'accuracy']].to_numpy() for n, g in tracker.history.groupby('source')}
+        self.clunk = replace(detector.report, advice=detector.advice(accuracy=measured))
     def _show(self): return [('Delivered', self.mix), ('Learned and kept', self.accuracy)]
     def __str__(self): return '\n\n'.join([f'{t}\n{d.round(3).to_string()}' for t, d in self._show()] + [str(self.clunk)])
     def _repr_html_(self): return ''.join(f'<p><b>{t}</b></p>{d.round(3).to_html()}' for t, d in self._show()) + self.clunk._repr_html_()

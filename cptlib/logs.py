@@ -12,6 +12,7 @@ import csv, json, math, re, struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
+from .advice import advised
 from .clunk import ClunkReport, detect_clunks
 from .confounds import difference_autocorrelation
 
@@ -160,7 +161,8 @@ class Log:
     )->ClunkReport:
         "The report, its boundaries named by the step of the run"
         r = detect_clunks(self.losses, self.starts, alpha, None if self.lr is None else dict(lr=self.lr))
-        return replace(r, boundaries=[replace(b, index=int(self.step[b.index]), jump=self._per_step(b.jump)) for b in r.boundaries])
+        r = replace(r, boundaries=[replace(b, index=int(self.step[b.index]), jump=self._per_step(b.jump)) for b in r.boundaries])
+        return advised(r, **self.validation)
 
     def _per_step(self, jump): return jump and replace(jump, slopes=tuple(s/self.every for s in jump.slopes))
 

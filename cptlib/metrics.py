@@ -14,10 +14,11 @@ import numpy as np, torch, torch.nn.functional as F
 
 # %% ../nbs/10_metrics.ipynb #301acdb2
 def token_losses(
-    logits:torch.Tensor, # [rows, positions, vocabulary]
+    logits:torch.Tensor, # [rows, positions, vocabulary], or `LazyLogits`
     targets:torch.Tensor, # [rows, positions], token ids; -100 where there is nothing to predict
 )->torch.Tensor: # [rows, positions] nats; 0 where there is nothing to predict
-    "Cross-entropy of each token."
+    "Cross-entropy of each token; without gradient for `LazyLogits`, whose `loss` has one."
+    if hasattr(logits, 'token_losses'): return logits.token_losses(targets)
     return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction='none').view(targets.shape)
 
 def rowwise_loss(
@@ -32,9 +33,14 @@ class NextTokenLoss:
     "Mean cross-entropy over the scored tokens of a batch [scalar, nats]; keeps the token losses of the last batch for `rows`."
     _made_for = _nll = None
     def __call__(self, logits, targets):
-        nll, scored = token_losses(logits, targets), (targets >= 0).sum(1)
+        scored = (targets >= 0).sum(1)
+        loss, nll = logits.loss(targets) if hasattr(logits, 'token_losses') else self._dense(logits, targets, scored)
         self._made_for, self._nll, self._scored = weakref.ref(logits), nll.detach(), scored
-        return nll.sum()/scored.sum()
+        return loss
+
+    def _dense(self, logits, targets, scored):
+        nll = token_losses(logits, targets)
+        return nll.sum()/scored.sum(), nll
 
     def rows(self, logits, targets):
         "Loss of each row [rows], detached; computed anew only if `logits` are not those of the last call."
@@ -55,25 +61,28 @@ class SourceStats:
     ): self.n, self.topk, self.bins, self.sums, self.conf = n, topk, bins, None, None
 
     def add(self,
-        logits:torch.Tensor, # [rows, positions, vocabulary]
+        logits:torch.Tensor, # [rows, positions, vocabulary], or `LazyLogits`
         targets:torch.Tensor, # [rows, positions]; -100 where there is nothing to predict
         source:torch.Tensor, # [rows] index of the source of each row
     ):
         "Count one batch in."
         with torch.no_grad():
-            logits, targets = logits.detach().float().flatten(0, 1), targets.flatten()
-            scored = targets >= 0
-            src = torch.as_tensor(source, device=targets.device).repeat_interleave(len(targets)//len(source))
-            top = logits.topk(min(self.topk, logits.shape[-1]))
-            hit = top.indices == targets[:, None]; right = hit[:, 0]
-            total = logits.logsumexp(-1)
-            nll = total - logits.gather(1, targets.clamp(min=0)[:, None])[:, 0]
-            conf = (top.values[:, 0] - total).exp()
-            if self.sums is None: self.sums, self.conf = logits.new_zeros(self.n, 4, dtype=torch.float64), logits.new_zeros(self.n*self.bins, 3, dtype=torch.float64)
-            sums = torch.stack([torch.ones_like(nll), nll, right.float(), hit.any(1).float()], 1)*scored[:, None]
-            self.sums.index_add_(0, src, sums.double())
-            level = src*self.bins + (conf*self.bins).long().clamp(max=self.bins - 1)
-            self.conf.index_add_(0, level, (torch.stack([torch.ones_like(conf), conf, right.float()], 1)*scored[:, None]).double())
+            src = torch.as_tensor(source, device=targets.device).repeat_interleave(targets.shape[1])
+            pieces = logits.pieces() if hasattr(logits, 'pieces') else [(slice(None), logits.detach().flatten(0, 1))]
+            for at, some in pieces: self._count(some.float(), targets.flatten()[at], src[at])
+
+    def _count(self, logits, targets, src):
+        "Count tokens in: logits [tokens, vocabulary], targets and sources [tokens]."
+        scored, top = targets >= 0, logits.topk(min(self.topk, logits.shape[-1]))
+        hit = top.indices == targets[:, None]; right = hit[:, 0]
+        total = logits.logsumexp(-1)
+        nll = total - logits.gather(1, targets.clamp(min=0)[:, None])[:, 0]
+        conf = (top.values[:, 0] - total).exp()
+        if self.sums is None: self.sums, self.conf = logits.new_zeros(self.n, 4, dtype=torch.float64), logits.new_zeros(self.n*self.bins, 3, dtype=torch.float64)
+        sums = torch.stack([torch.ones_like(nll), nll, right.float(), hit.any(1).float()], 1)*scored[:, None]
+        self.sums.index_add_(0, src, sums.double())
+        level = src*self.bins + (conf*self.bins).long().clamp(max=self.bins - 1)
+        self.conf.index_add_(0, level, (torch.stack([torch.ones_like(conf), conf, right.float()], 1)*scored[:, None]).double())
 
     def result(self)->dict: # name -> [sources] array: 'tokens', 'loss', 'accuracy', 'topk', 'calibration_error'
         "The figures so far; NaN for a source without tokens."

@@ -12,8 +12,10 @@ import hashlib
 from typing import NamedTuple
 import numpy as np, torch
 from fastcore.basics import patch, store_attr
+try: from resource import RUSAGE_SELF, getrusage
+except ImportError: getrusage = None # Windows
 from .order import deal_sorted, deal, mixed, shuffled
-from .schedule import Schedule, constant, normalized
+from .schedule import Schedule, constant
 from .source import Source
 from .text import fingerprint_diff
 
@@ -63,7 +65,6 @@ def _streams(sources, names, seed):
 # %% ../nbs/04_mixture.ipynb #4c190b5d
 class Mixture:
     "Batches from several sources in scheduled shares: a pure function of (seed, step, schedule), with a state of a few integers."
-    _block = 64 # steps planned at once
     def __init__(self,
         sources:list, # `Source`s with one row length and one tokenizer
         schedule:Schedule, # shares over training; names as in `sources`; a plain dict of weights is a `constant` schedule
@@ -84,12 +85,16 @@ class Mixture:
         self.sources, self.steps = list(sources), steps or total//bs
         self.names, self.row_len = tuple(s.name for s in sources), sources[0].row_len
         self.vocab_size, self.tokenizer = max(s.vocab_size for s in sources), sources[0].fingerprint
-        self.step, self.dtype = 0, np.result_type(*(s.view.dtype for s in sources))
+        self.pad = next((s.pad for s in sources if s.pad is not None), None) # the token that pads packed rows
+        self._block = max(16, min(1024, 2**15//bs)) # steps planned at once
+        self.step, self.dtype = 0, np.result_type(*(s.dtype for s in sources))
         self._begin(schedule, 0, np.zeros(len(schedule.names)), np.zeros(len(schedule.names), np.int64), 0)
 
     def _begin(self, schedule, origin, base, served, rows):
         "From step `origin` on, follow `schedule`, with `base` rows due and `served` rows dealt before it, per stream; `rows` in all."
         self.streams = _streams(self.sources, schedule.names, self.seed)
+        self._sizes, self._source_of = (np.array([getattr(o, k) for o in self.streams]) for k in ('n', 'index'))
+        self._keys = np.array([o.key for o in self.streams], np.uint64)
         store_attr('schedule,origin,base,served,rows')
         self._anchor, self._first, self._plans = (origin, served), origin, []
 
@@ -119,19 +124,27 @@ def _deal(self:Mixture, served, step):
     return deal(self._target, self._when, served, step, block + self._block, self.bs, max(self.origin, block))
 
 @patch
+def _shuffle(self:Mixture, pos, stream):
+    "Epoch and row at positions `pos` of `stream`: a number, or one for each position."
+    n, key = self._sizes[stream], self._keys[stream]
+    first = pos[0]//n if np.ndim(n) == 0 and pos[0]//n == pos[-1]//n else None # most blocks of a large source lie within an epoch
+    epoch, place = divmod(pos, n) if first is None else (np.full(len(pos), first), pos - first*n)
+    return epoch, shuffled(place, n, mixed(np.atleast_1d(key + (epoch if first is None else epoch[:1]).astype(np.uint64))))
+
+@patch
 def _rows(self:Mixture, dealt, served):
     "[n, streams] rows dealt after each step -> source, row, epoch and stream, each [n, bs]."
-    before = np.vstack([served[None], dealt[:-1]]); counts = (dealt - before).ravel()
-    n, s = dealt.shape; total = n*self.bs
-    stream = np.repeat(np.tile(np.arange(s), n), counts)
-    pos = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(before.ravel(), counts)
-    size = np.array([o.n for o in self.streams])[stream]
-    key = np.array([o.key for o in self.streams], np.uint64)[stream]
-    row = shuffled(pos % size, size, mixed(key + (pos//size).astype(np.uint64)))
+    (n, s), whole = dealt.shape, dealt[-1] - served
+    stream = np.repeat(np.tile(np.arange(s), n), np.diff(dealt, axis=0, prepend=served[None]).ravel())
+    by_stream, owner = stream.argsort(kind='stable'), np.repeat(np.arange(s), whole)
+    pos = np.arange(len(stream)) + (served - whole.cumsum() + whole)[owner]
+    few = [(i, p) for i, p in enumerate(np.split(pos, whole.cumsum()[:-1])) if len(p)] if s <= 16 else [(owner, pos)]
+    shuffles = [self._shuffle(p, i) for i, p in few]
+    epoch, row = np.empty_like(stream), np.empty_like(stream)
+    epoch[by_stream], row[by_stream] = (np.concatenate(a) for a in zip(*shuffles))
     for i, o in enumerate(self.streams):
         if o.order is not None: here = stream == i; row[here] = o.order[row[here]]
-    source = np.array([o.index for o in self.streams])[stream]
-    return [a.reshape(n, -1) for a in (source, row, pos//size, stream)]
+    return [a.reshape(n, -1) for a in (self._source_of[stream], row, epoch, stream)]
 
 @patch
 def _fill(self:Mixture, step):
@@ -166,13 +179,12 @@ def plan(self:Mixture,
 @patch
 def gather(self:Mixture,
     ids:Ids, # what to read
-)->np.ndarray: # [rows, row_len+1] tokens, in the stored integer type
+    dtype=None, # integer type (default: the stored one)
+)->np.ndarray: # [rows, row_len+1] tokens
     "The rows named by `ids`, in order."
-    out, lo = np.empty((len(ids.row), self.row_len + 1), self.dtype), 0
-    cuts = np.flatnonzero(np.diff(ids.source)) + 1
-    for hi in [*cuts.tolist(), len(ids.row)]:
-        self.sources[ids.source[lo]].take(ids.row[lo:hi], out=out[lo:hi]); lo = hi
-    return out
+    s = ids.source; cuts = ((s[1:] != s[:-1]).nonzero()[0] + 1).tolist()
+    parts = [self.sources[s[lo]].take(ids.row[lo:hi]) for lo, hi in zip([0, *cuts], [*cuts, len(s)])]
+    return np.concatenate(parts).astype(dtype or self.dtype, copy=False)
 
 @patch
 def local(self:Mixture,
@@ -188,16 +200,32 @@ def batch(self:Mixture,
 )->tuple: # tokens int64 tensor [bs/world, row_len+1], source ids [bs/world], row ids [bs/world]
     "The batch of any step, without side effects."
     ids = self.local(step)
-    return torch.from_numpy(self.gather(ids)).long(), ids.source, ids.row
+    return torch.from_numpy(self.gather(ids, np.int64)), ids.source, ids.row
 
 @patch
 def __iter__(self:Mixture):
     while self.step < self.steps:
+        self.read_ahead(self.step)
         b = self.batch(self.step); self.step += 1
         yield b
 
 @patch
 def __len__(self:Mixture): return self.steps
+
+# %% ../nbs/04_mixture.ipynb #3544cad2
+@patch
+def read_ahead(self:Mixture,
+    step:int, # the step that is read next
+    steps:int=16, # how far to look ahead; asked for every so many steps
+):
+    "Ask the system for the rows of the steps after the next few, as long as rows come from a disk."
+    if step % steps or not getrusage: return
+    read, was = getrusage(RUSAGE_SELF).ru_inblock, self.__dict__.get('_blocks_read', -1)
+    self._blocks_read = read
+    if read <= was: return
+    for k in range(step if was < 0 else step + steps, step + 2*steps):
+        ids = self.local(k)
+        for i in np.unique(ids.source): self.sources[i].read_ahead(ids.row[ids.source == i])
 
 # %% ../nbs/04_mixture.ipynb #e4f71810
 @patch
@@ -205,8 +233,7 @@ def set_weights(self:Mixture,
     weights, # {name: weight}, or a whole `Schedule` (its clock goes on; it does not start anew)
 ):
     "Follow other weights from the current step on. Raises ValueError for bad weights, and for a share under the schedule's floor."
-    s = self.schedule
-    if isinstance(weights, dict): weights = constant(dict(zip(s.names, normalized(weights, s.names))), s.floor, s.droppable)
+    s, weights = self.schedule, self.schedule.with_weights(weights)
     if weights.names != s.names: raise ValueError(f"the new schedule is over {weights.names}, the running one over {s.names}; keep the sources and their order")
     base, served = self._target([self.step])[0], self._served_at(self.step)
     self._begin(weights, self.step, base, served, self.rows + (self.step - self.origin)*self.bs)

@@ -61,18 +61,18 @@ def mixed(
     x:np.ndarray, # uint64 array, any shape
 )->np.ndarray: # uint64, same shape
     "A 64-bit hash of each number: the finalizer of splitmix64 (Steele et al. 2014)."
-    x = (x ^ (x >> np.uint64(30)))*_M1
-    x = (x ^ (x >> np.uint64(27)))*_M2
-    return x ^ (x >> np.uint64(31))
+    x = x ^ (x >> np.uint64(30)); x *= _M1
+    x ^= x >> np.uint64(27); x *= _M2
+    x ^= x >> np.uint64(31)
+    return x
 
-def _feistel(x, n, key):
-    "Permute each `x` < `n` (elementwise arrays) within 2**bits >= n, six rounds; may land outside `n`."
-    bits = np.ceil(np.log2(n)).astype(np.uint64)
-    a, b = bits//np.uint64(2), bits - bits//np.uint64(2)
-    one = np.uint64(1)
+def _feistel(x, bits, key):
+    "Permute each `x` within 2**bits, in six rounds; `bits` and `key` have one element, or one for each `x`."
+    a, b, one = bits//np.uint64(2), bits - bits//np.uint64(2), np.uint64(1)
     left, right = x >> b, x & ((one << b) - one)
     for i in range(6):
-        left, right, a, b = right, left ^ (mixed(right + key + np.uint64(i << 56)) & ((one << a) - one)), b, a
+        h = mixed(right + (key + np.uint64(i << 56))); h &= (one << a) - one; h ^= left
+        left, right, a, b = right, h, b, a
     return (left << b) | right
 
 # %% ../nbs/03_order.ipynb #4f097878
@@ -84,18 +84,33 @@ def _table(n, key):
         _tables[n, key] = mixed(mixed(np.arange(n, dtype=np.uint64) + np.uint64(key))).argsort(kind='stable')
     return _tables[n, key]
 
+def _by_table(x, n, key):
+    "`shuffled` for small sources: a table for each `n` and `key`; all arrays [m]."
+    (kinds, group), out = np.unique(np.stack([n, key]), axis=1, return_inverse=True), np.empty(len(x), np.int64)
+    members = np.split(group.ravel().argsort(kind='stable'), np.bincount(group.ravel()).cumsum()[:-1])
+    for (nn, kk), m in zip(kinds.T.tolist(), members): out[m] = _table(nn, kk)[x[m]]
+    return out
+
+# %% ../nbs/03_order.ipynb #93034e0f
+def _walk(x, n, key):
+    "`shuffled` by cycle walking; `n` and `key` have one element or as many as `x`."
+    bits = np.ceil(np.log2(n)).astype(np.uint64)
+    out = _feistel(x, bits, key); todo = np.flatnonzero(out >= n)
+    while len(todo):
+        n_, b_, k_ = (a if len(a) == 1 else a[todo] for a in (n, bits, key))
+        out[todo] = again = _feistel(out[todo], b_, k_); todo = todo[again >= n_]
+    return out.view(np.int64)
+
 def shuffled(
     x:np.ndarray, # [m] positions within an epoch, 0 <= x < n
     n:np.ndarray, # [m] (or one number) rows of the source
     key:np.ndarray, # [m] (or one number) uint64, one for each source and epoch
 )->np.ndarray: # [m] rows; for a fixed n and key a one-to-one map
     "Where position `x` of an epoch lands: a seeded bijection of 0..n-1, computed, not stored."
-    x, n, key = (a.astype(np.uint64) for a in np.broadcast_arrays(x, n, np.asarray(key, np.uint64)))
-    out, small = np.empty(x.shape, np.uint64), n <= 256
-    for nn, kk in set(zip(n[small].tolist(), key[small].tolist())):
-        here = small & (n == nn) & (key == kk); out[here] = _table(nn, kk)[x[here].astype(np.int64)]
-    todo = np.flatnonzero(~small); walk = x[todo]
-    while len(todo):
-        walk = _feistel(walk, n[todo], key[todo]); done = walk < n[todo]
-        out[todo[done]] = walk[done]; todo, walk = todo[~done], walk[~done]
-    return out.astype(np.int64)
+    x, n, key = (np.atleast_1d(np.asarray(a, np.uint64)) for a in (x, n, key))
+    small = n <= 256
+    if not small.any(): return _walk(x, n, key)
+    x, n, key, small = np.broadcast_arrays(x, n, key, small)
+    out, big = np.empty(len(x), np.int64), ~small
+    out[small], out[big] = _by_table(x[small].view(np.int64), n[small], key[small]), _walk(x[big], n[big], key[big])
+    return out

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from fastprogress.fastprogress import progress_bar
 from .disk import RowWriter, check_folder, new_folder, read_meta, seal_folder, token_dtype
+from .packing import Layout
 from .text import TextStream, Tokenizer, as_text, fingerprint_diff, tokenizer_fingerprint
 
 # %% ../nbs/01_prepare.ipynb #5be4fcf5
@@ -141,14 +142,14 @@ def _known(tokenizer):
     return tok
 
 # %% ../nbs/01_prepare.ipynb #30ebd480
-def _write_texts(folder, name, stream, tok, row_len, content=None):
+def _write_texts(folder, name, stream, tok, row_len, content=None, packing=None):
     "Write the rows of a `TextStream`; the content is its hash, or `content` if that is given"
-    total = len(stream.texts) if hasattr(stream.texts, '__len__') else None
-    with RowWriter(folder, name, row_len, tok.vocab_size) as w:
-        for texts,qs in _batches(_with_bar(stream, total, name)):
+    total, layout = len(stream.texts) if hasattr(stream.texts, '__len__') else None, Layout(row_len, tok.eot_id, packing)
+    with RowWriter(folder, name, row_len, tok.vocab_size, row_len + bool(packing)) as w:
+        for texts,qs in _batches(_with_bar(stream, total, name), docs=16384 if packing else 1024):
             ids,lengths = tok.encode_joined(texts)
-            w.write(ids, None if stream.quality is None else np.repeat(np.array(qs, float), lengths))
-        return w.finish(), content or stream.content
+            w.write(*layout.place(ids, lengths, None if stream.quality is None else np.repeat(np.array(qs, float), lengths)))
+        return w.finish() | layout.report(), content or stream.content
 
 def prepare_texts(
     name:str, # Name of the source
@@ -159,15 +160,17 @@ def prepare_texts(
     quality=None, # One number per text; a row has the mean over its tokens
     overwrite:bool=False, # Replace another source at `path`?
     content:str=None, # A name for exactly these texts, such as a version; None: their hash
+    packing:str=None, # 'best-fit': cut few documents, pad rows; None: join them and cut where a row ends
 ) -> dict: # Description of the source
     "Rows of documents joined by the end-of-text token; ValueError naming the document that is not text"
     tok,stream = _known(tokenizer), TextStream(texts, quality, name)
     def walk():
         for _ in stream: pass
         return stream.content
-    want = dict(name=name, made='texts', row_len=row_len, tokenizer=tokenizer_fingerprint(tok), quality=quality is not None, content=content or walk)
+    Layout(row_len, tok.eot_id, packing)
+    want = dict(name=name, made='texts', row_len=row_len, tokenizer=tokenizer_fingerprint(tok), quality=quality is not None, content=content or walk, packing=packing)
     once = any(iter(o) is o for o in (texts, quality) if o is not None)
-    return prepare(path, want, partial(_write_texts, name=name, stream=stream, tok=tok, row_len=row_len, content=content), overwrite,
+    return prepare(path, want, partial(_write_texts, name=name, stream=stream, tok=tok, row_len=row_len, content=content, packing=packing), overwrite,
                    look=bool(content) or not (once and overwrite))
 
 # %% ../nbs/01_prepare.ipynb #08cb682c
@@ -179,7 +182,7 @@ def _tokenize(batch, numbers, name, tok, column, quality):
     if joined.size and (joined.min() < 0 or joined.max() >= 2**32): raise ValueError(f'Source {name!r}: the tokenizer gives ids outside 0 to 2**32')
     return dict(ids=np.split(joined.astype(np.uint32), np.cumsum(lengths)[:-1])) | (dict(quality=list(qs)) if quality else {})
 
-def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_proc):
+def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_proc, packing):
     "Write the rows of a `datasets.Dataset`; the content is its fingerprint"
     from datasets import Features, Sequence, Value
     features = Features(ids=Sequence(Value('uint32')), **(dict(quality=Value('float64')) if quality else {}))
@@ -187,12 +190,13 @@ def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_pro
     mapped = dataset.map(partial(_tokenize, name=name, tok=tok, column=column, quality=quality), batched=True, with_indices=True,
                          features=features, remove_columns=dataset.column_names, num_proc=num_proc, load_from_cache_file=False,
                          cache_file_name=str(folder/'map'/'ids.arrow'), new_fingerprint=folder.name, desc=f'tokens of {name}')
-    with RowWriter(folder, name, row_len, tok.vocab_size) as w:
-        for table in mapped.with_format('arrow').iter(batch_size=1000):
-            ids = table['ids'].combine_chunks()
-            w.write(ids.flatten().to_numpy(), np.repeat(table['quality'].to_numpy(), ids.value_lengths().to_numpy()) if quality else None)
+    layout = Layout(row_len, tok.eot_id, packing)
+    with RowWriter(folder, name, row_len, tok.vocab_size, row_len + bool(packing)) as w:
+        for table in mapped.with_format('arrow').iter(batch_size=16384 if packing else 1000):
+            ids = table['ids'].combine_chunks(); lengths = ids.value_lengths().to_numpy()
+            w.write(*layout.place(ids.flatten().to_numpy(), lengths, np.repeat(table['quality'].to_numpy(), lengths) if quality else None))
         shutil.rmtree(folder/'map')
-        return w.finish(), dataset._fingerprint
+        return w.finish() | layout.report(), dataset._fingerprint
 
 # %% ../nbs/01_prepare.ipynb #98bb88b7
 class _Column:
@@ -221,11 +225,13 @@ def prepare_dataset(
     quality:str=None, # Column with one number per text
     num_proc:int=None, # Processes to tokenize on; None: this one
     overwrite:bool=False, # Replace another source at `path`?
+    packing:str=None, # 'best-fit': cut few documents, pad rows; None: join them and cut where a row ends
 ) -> dict: # Description of the source
     "Rows of the texts of a Hugging Face dataset; ValueError for splits, columns or texts that do not fit"
     _check_dataset(name, dataset, (column, quality))
     if not hasattr(dataset, '_fingerprint'):
-        return prepare_texts(name, _Column(dataset, column), tokenizer, path, row_len, _Column(dataset, quality) if quality else None, overwrite)
-    tok,how = _known(tokenizer), dict(name=name, row_len=row_len, column=column, quality=quality)
+        return prepare_texts(name, _Column(dataset, column), tokenizer, path, row_len, _Column(dataset, quality) if quality else None, overwrite, packing=packing)
+    tok,how = _known(tokenizer), dict(name=name, row_len=row_len, column=column, quality=quality, packing=packing)
+    Layout(row_len, tok.eot_id, packing)
     want = how | dict(made='dataset', tokenizer=tokenizer_fingerprint(tok), content=dataset._fingerprint)
     return prepare(path, want, partial(_write_dataset, dataset=dataset, tok=tok, num_proc=num_proc, **how), overwrite)

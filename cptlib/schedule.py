@@ -70,6 +70,16 @@ def constant(
     w = normalized(weights)[None]
     return Schedule(tuple(weights), np.array([0., 1.]), w, w, floor=floor, droppable=tuple(droppable))
 
+# %% ../nbs/02_schedule.ipynb #f09ca380
+@patch
+def with_weights(
+    self:Schedule,
+    weights, # {name: weight} over the same sources, or a `Schedule`, which is kept as it is
+)->Schedule:
+    "Other weights, constant, under the same floor. Raises ValueError for bad weights or a share under the floor."
+    if isinstance(weights, Schedule): return weights
+    return constant(dict(zip(self.names, normalized(weights, self.names))), self.floor, self.droppable)
+
 # %% ../nbs/02_schedule.ipynb #01ac8584
 def _piece(s, t): return np.clip(np.searchsorted(s.knots, t, side='right') - 1, 0, len(s.start) - 1)
 

@@ -8,7 +8,7 @@ Docs: https://cptlib.github.io/cptlib/source.html.md"""
 __all__ = ['Source', 'embedded_sources']
 
 # %% ../nbs/01_source.ipynb #22438f41
-import hashlib, html, os, sys
+import hashlib, html, mmap, os, sys
 from functools import cache
 from pathlib import Path
 import numpy as np
@@ -30,11 +30,20 @@ class Source:
         self.path, self.meta, self.tokenizer, self.fingerprint = Path(path), meta, tokenizer, meta.get('tokenizer')
         self.name, self.row_len, self.stride, self.vocab_size, self.content = (
             meta[k] for k in ('name', 'row_len', 'stride', 'vocab_size', 'content'))
+        self.pad = meta['end'] if meta.get('packing') else None
         if tokenizer is None and (self.fingerprint or {}).get('kind') == 'bytes': self.tokenizer = ByteTokenizer()
         self.dtype = np.dtype(meta['dtype'])
-        size, tokens = self.dtype.itemsize, np.memmap(self.path/'tokens.bin', self.dtype, mode='r')
-        self.view = np.lib.stride_tricks.as_strided(np.asarray(tokens), (len(self), self.row_len + 1), (self.stride * size, size), writeable=False)
+        self.view = self._rows()
         self.quality, self.by_quality = self._per_row('quality.bin', 'f'), self._per_row('by_quality.bin', 'u')
+
+    def _rows(self):
+        "The file as an array of rows, which overlap by a token unless they stand for themselves"
+        size, tokens = self.dtype.itemsize, np.memmap(self.path/'tokens.bin', self.dtype, mode='r')
+        self._advise = getattr(tokens._mmap, 'madvise', None)
+        if hasattr(mmap, 'MADV_RANDOM'): self._advise(mmap.MADV_RANDOM) # rows come in any order: do not read on after each
+        self._items = np.ndarray(len(self), f'V{size*(self.row_len + 1)}', tokens, strides=self.stride*size) # a row as one item
+        self._row = np.dtype((self.dtype, (self.row_len + 1,)))
+        return np.lib.stride_tricks.as_strided(np.asarray(tokens), (len(self), self.row_len + 1), (self.stride * size, size), writeable=False)
 
     def _per_row(self, name, kind):
         "A memory-mapped number per row, or None"
@@ -46,9 +55,20 @@ class Source:
         out:np.ndarray=None, # [len(ids), row_len + 1] of any integer type: filled and returned
     ) -> np.ndarray: # [len(ids), row_len + 1], of the file's type unless `out` is given
         "A copy of some rows"
-        if out is None: return self.view[ids]
-        out[:] = self.view[ids]
+        rows = self._items[ids].view(self._row) # one copy of memory per row
+        if out is None: return rows
+        out[:] = rows
         return out
+
+    def read_ahead(self,
+        ids:np.ndarray, # Row numbers
+    ):
+        "Ask the system to bring rows from the disk, all at once and without waiting"
+        if not hasattr(mmap, 'MADV_WILLNEED'): return
+        step, size = self.stride*self.dtype.itemsize, self._items.itemsize
+        for at in (ids*step).tolist():
+            begin = at//mmap.PAGESIZE*mmap.PAGESIZE
+            self._advise(mmap.MADV_WILLNEED, begin, at - begin + size)
 
     def verify(self):
         "Hash every file; ValueError naming the one that was altered"
@@ -72,12 +92,16 @@ def open(cls:Source,
     theirs = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
     if diff := fingerprint_diff(meta.get('tokenizer'), theirs, ('the source', 'the tokenizer given')):
         raise ValueError(f'Source {meta["name"]!r}: another tokenizer made it ({"; ".join(diff)}); give that one or prepare the text again')
-    return cls(path, meta, tokenizer)
+    if 'shards' not in meta: return cls(path, meta, tokenizer)
+    from cptlib.shards import JoinedSource # the next chapter: rows in the folders of other sources
+    return JoinedSource(path, meta, tokenizer, check)
 
 @patch
 def _repr_html_(self:Source):
+    meta = self.meta
     cells = dict(source=self.name, rows=f'{len(self):,}', row=f'{self.row_len} + 1', targets=f'{len(self) * self.row_len:,}', type=self.dtype.name,
                  vocabulary=f'{self.vocab_size:,}', tokenizer=(self.fingerprint or {}).get('kind', 'not known'),
+                 cut=f"{meta['cut']:.0%} of {meta['documents']:,} documents" if 'cut' in meta else 'not known', padding=f"{meta.get('padding', 0):.1%}",
                  quality='no' if self.quality is None else f'{self.quality.min():.3g} to {self.quality.max():.3g}')
     def row(tag, values): return '<tr>' + ''.join(f'<{tag}>{html.escape(str(o))}</{tag}>' for o in values) + '</tr>'
     return f'<table>{row("th", cells)}{row("td", cells.values())}</table>'

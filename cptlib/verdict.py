@@ -36,6 +36,7 @@ class Boundary:
     ci = property(lambda self: self._of_jump('ci', (np.nan, np.nan)), doc='95 % interval of the drop')
     p_raw = property(lambda self: self._of_jump('p'), doc='one-sided p before adjustment')
     detectable = property(lambda self: self._of_jump('detectable'), doc='drop found with 80 % power, nats')
+    turn = property(lambda self: self._of_jump('turn', (np.nan, np.nan)), doc='change of slope, nats per step, and its two-sided p')
     slopes = property(lambda self: self._of_jump('slopes', (np.nan, np.nan)), doc='nats per step, before and after')
 
 def measure_boundary(
@@ -144,6 +145,14 @@ def _meaning(r):
     if r.verdict == 'none': return f'No step where the rows begin to repeat: mean drop {size}. {seen}'
     return f'The log cannot tell: mean drop {size} (p {r.p:.1g}). {seen} More steps an epoch, or less noise, would narrow it.'
 
+def _turned(r):
+    "Sentences on boundaries where the slope changes and no step is found"
+    bs = [b for b in r.boundaries if b.jump and np.isfinite(b.jump.turn[1])]
+    for b, p in zip(bs, holm([b.jump.turn[1] for b in bs]) if bs else ()):
+        if p < r.alpha and b.verdict in ('none', 'inconclusive'): yield (
+            f"The slope of {'the loss' if b.source == 'loss' else repr(b.source)} changes where epoch {b.epoch + 1} begins, by {100*b.jump.turn[0]:+.2g} nats "
+            f'per 100 steps (p {p:.1g}), without a step that could be told: look at what begins there.')
+
 def _rows(r):
     "Table of the boundaries: header and one list of strings a row"
     yield ['source', 'epoch', 'at step', 'drop', '95% interval', 'p', 'verdict', 'detectable', 'slope/100 steps', 'flags']
@@ -176,36 +185,40 @@ class ClunkReport:
     probe: dict = None # result of `probe_gap`
     dropped: dict = field(default_factory=dict) # non-finite steps left out, by source
     series: dict = None # {source: (losses, starts)}, for the picture
+    advice: list = field(default_factory=list) # what to do, in sentences; `advised` writes them
 
     def notes(self):
         "Sentences under the table"
         out = [_meaning(self)]
         if self.probe: out.append('Probe, never seen minus seen once: {:.2f} nats [{:.2f}, {:.2f}].'.format(
             self.probe['gap'], *self.probe['ci']))
+        out += _turned(self)
         return out + [f'{n} steps of {s!r} were not finite and were left out.' for s, n in self.dropped.items() if n]
 
 # %% ../nbs/11c_verdict.ipynb #6568899f
 @patch
 def __str__(self:ClunkReport):
-    "The verdict, its meaning and a table of the boundaries as text"
+    "The verdict, its meaning, a table of the boundaries and what to do, as text"
     rows = list(_rows(self))
     width = [max(map(len, col)) for col in zip(*rows)]
     table = ['  '.join(f'{c:>{w}}' if i in (1, 2, 3, 5, 7) else f'{c:<{w}}' for i, (c, w) in enumerate(zip(r, width))) for r in rows]
-    return '\n'.join([f'Clunk: {self.verdict}', *(fill(s, 110) for s in self.notes()), '', *(t.rstrip() for t in table)])
+    todo = ['', 'What to do:', *(fill('- ' + s, 110, subsequent_indent='  ') for s in self.advice)] if self.advice else []
+    return '\n'.join([f'Clunk: {self.verdict}', *(fill(s, 110) for s in self.notes()), '', *(t.rstrip() for t in table), *todo])
 
 @patch
 def _repr_html_(self:ClunkReport):
+    todo = '<p><b>What to do</b></p><ul>' + ''.join(f'<li>{escape(s)}</li>' for s in self.advice) + '</ul>' if self.advice else ''
     cells = lambda row, tag: '<tr>' + ''.join(f'<{tag}>{escape(c)}</{tag}>' for c in row) + '</tr>'
     head, *rows = _rows(self)
     return (f'<p><b>Clunk: {escape(self.verdict)}</b></p>' + ''.join(f'<p>{escape(s)}</p>' for s in self.notes())
-            + f'<table><thead>{cells(head, "th")}</thead><tbody>{"".join(cells(r, "td") for r in rows)}</tbody></table>')
+            + f'<table><thead>{cells(head, "th")}</thead><tbody>{"".join(cells(r, "td") for r in rows)}</tbody></table>{todo}')
 
 @patch
 def to_dict(self:ClunkReport):
     "All numbers and verdicts as plain Python, ready for `json.dumps`"
-    keys = ('source', 'epoch', 'index', 'n', 'drop', 'ci', 'p', 'p_raw', 'verdict', 'flags', 'detectable', 'slopes')
+    keys = ('source', 'epoch', 'index', 'n', 'drop', 'ci', 'p', 'p_raw', 'verdict', 'flags', 'detectable', 'slopes', 'turn')
     bs = [{k: getattr(b, k) for k in keys} | dict(se=b._of_jump('se'), window=b._of_jump('h', None)) for b in self.boundaries]
-    top = ('verdict', 'found', 'p', 'drop', 'ci', 'detectable', 'source', 'alpha', 'probe', 'dropped')
+    top = ('verdict', 'found', 'p', 'drop', 'ci', 'detectable', 'source', 'alpha', 'probe', 'dropped', 'advice')
     return _plain({k: getattr(self, k) for k in top} | dict(meaning=_meaning(self), boundaries=bs))
 
 ClunkReport.__repr__ = ClunkReport.__str__

@@ -14,7 +14,7 @@ from nbdev.doclinks import nbglob, patch_name
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, BUILD = ROOT/'nbs', ROOT/'docs'/'_build'
-SECTIONS = {'tutorials': 'Tutorials', 'howtos': 'How-tos', '': 'Library'}  # folder under nbs/ -> heading in the sidebar
+SECTIONS = {'tutorials': 'Tutorials', 'howtos': 'How-tos', 'about': 'About', '': 'Library'}  # folder under nbs/ -> heading in the sidebar
 EXPORTS = {'export', 'exports', 'exporti'}
 TAGS = {'echo: false': 'remove-input', 'output: false': 'remove-output', 'include: false': 'remove-cell',
         'code-fold: true': 'hide-input', 'code-fold: ': 'hide-input'}
