@@ -20,7 +20,9 @@ import argparse, ctypes, datetime, importlib.metadata, json, math, mmap, multipr
 from pathlib import Path
 os.environ.update(HF_HUB_OFFLINE='1', HF_DATASETS_DISABLE_PROGRESS_BARS='1', TOKENIZERS_PARALLELISM='false', DO_NOT_TRACK='1')
 warnings.simplefilter('ignore')
-import numpy as np, torch
+import numpy as np, torch, cptlib
+os.environ.update(PYTHONSAFEPATH='1', PYTHONPATH=os.pathsep.join(p for p in sys.path if p)) # child processes import what this one does
+if os.environ.setdefault('BENCH_CPTLIB', cptlib.__file__) != cptlib.__file__: raise RuntimeError(f"a child process imported {cptlib.__file__}, not {os.environ['BENCH_CPTLIB']}")
 from cptlib.disk import seal_folder
 from cptlib.loader import MixtureLoader
 from cptlib.mixture import Mixture
@@ -163,7 +165,7 @@ def hf_iterable(data):
 
 def litdata_combined(data):
     import litdata
-    parts = [litdata.StreamingDataset(str(data/'litdata'/n), litdata.TokensLoader(ROW + 1), shuffle=True, drop_last=True) for n in SIZES]
+    parts = [litdata.StreamingDataset(str(data/'litdata'/n), item_loader=litdata.TokensLoader(ROW + 1), shuffle=True, drop_last=True) for n in SIZES]
     dl = litdata.StreamingDataLoader(litdata.CombinedStreamingDataset(parts, 0, list(WEIGHTS.values()), iterate_over_all=False), batch_size=BS, num_workers=0, drop_last=True)
     while True: yield from (b.long() for b in dl)
 
@@ -407,7 +409,7 @@ def table(res):
         print(f'\n{name}')
         for k, v in r.items():
             if k in ('bars', 'machine'): continue
-            if not isinstance(v, dict) or set(v) == {'median', 'low', 'high'}: print(f'  {k}: {_short(v)}'); continue
+            if not isinstance(v, dict) or not v or set(v) == {'median', 'low', 'high'}: print(f'  {k}: {_short(v)}'); continue
             print(f'  {k}')
             for n, o in v.items(): print(f'    {str(n):48} {_short(o)}')
         for b in r['bars']: print(f"  {'PASSED' if b['passed'] else 'FAILED'}: {b['what']}: {b['value']:.4g} (bar: {b['limit']})")
@@ -429,6 +431,7 @@ def _curve(ax, d, title, xlabel, ylabel, key=None, color=0, label=None):
     ax.plot(x, y, 'o-', color=COLORS[color], label=label)
     if not key: ax.fill_between(x, [v['low'] for v in d.values()], [v['high'] for v in d.values()], color=COLORS[color], alpha=.2)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, xscale='symlog' if 0 in x else 'log'); ax.set_ylim(0)
+    ax.set_xticks(x, [f'{v:,.0f}' if v < 1e6 else f'{v:.2g}'.replace('e+0', 'e').replace('e+', 'e') for v in x]); ax.minorticks_off()
 
 def draw(res, path):
     import matplotlib; matplotlib.use('Agg'); import matplotlib.pyplot as plt
@@ -438,13 +441,13 @@ def draw(res, path):
     if r := res.get('cold'): _bars(axes[1], r['million_tokens_a_second'], 'Cold page cache', 'million tokens a second')
     if r := res.get('workers'): _bars(axes[2], r['million_tokens_a_second'], 'Worker processes', 'million tokens a second')
     if r := res.get('wait'):
-        _bars(axes[3], {n: dict.fromkeys(('median', 'low', 'high'), 100*f['data_wait']) for n, f in r['fits'].items()}, 'Waiting for data while the demonstration model trains', '% of the fit')
+        _bars(axes[3], {n: dict.fromkeys(('median', 'low', 'high'), 100*f['data_wait']) for n, f in r['fits'].items()}, 'Waiting for data in a fit', '% of the fit')
         axes[3].axvline(1, color='black', ls='--', lw=1)
     if r := res.get('growth'):
         _curve(axes[4], r['by_corpus'], 'A larger corpus', 'tokens', 'ms | MB', 'first_ms', 0, 'ms to the first batch')
         _curve(axes[4], r['by_corpus'], 'A larger corpus', 'tokens', 'ms | MB', 'anonymous_MB', 1, 'MB of anonymous memory'); axes[4].legend()
         _curve(axes[5], r['by_step'], 'A later step', 'step', 'ms | MB', 'first_ms', 0, 'ms from a state to its batch'); _curve(axes[5], r['by_step'], 'A later step', 'step', 'ms | MB', 'anonymous_MB', 1, 'MB of anonymous memory'); axes[5].legend()
-        _curve(axes[6], r['microseconds_by_sources'], 'More sources', 'sources', 'microseconds a batch'); _curve(axes[7], r['microseconds_by_row'], 'Longer rows, 32,768 tokens a batch', 'tokens in a row', 'microseconds a batch')
+        _curve(axes[6], r['microseconds_by_sources'], 'More sources', 'sources', 'microseconds a batch'); _curve(axes[7], r['microseconds_by_row'], 'Longer rows, as many tokens', 'tokens in a row', 'microseconds a batch')
     path.parent.mkdir(parents=True, exist_ok=True); fig.savefig(path, metadata=dict(Date=None) if path.suffix == '.svg' else None); plt.close(fig)
 
 SECTIONS = dict(warm=warm, workers=workers, cold=cold, growth=growth, wait=wait)
@@ -458,10 +461,10 @@ def main():
     p.add_argument('--rounds', type=int, default=7); p.add_argument('--seconds', type=float, default=.5, help='of each turn')
     p.add_argument('--out', type=Path, default=Path('bench/results/mixture.json'), help='the picture goes beside it')
     a = p.parse_args()
-    for k, full, quick in (('cold_steps', 200, 50), ('cold_rounds', 3, 1), ('fit_steps', 150, 10), ('warm_up', 1.5, .1), ('repeat', 3, 1), ('sources', (2, 3, 10, 50, 200, 1000), (3, 50)),
+    for k, full, quick in (('cold_steps', 200, 50), ('cold_rounds', 3, 1), ('fit_steps', 100, 10), ('warm_up', 1., .1), ('repeat', 3, 1), ('sources', (2, 3, 10, 50, 200, 1000), (3, 50)),
                            ('rows', (64, 256, 1024, 4096, 32768), (64, 4096)), ('many_tokens', 320_000_000, 32_000_000),
                            ('corpora', (64_000_000, 640_000_000, 6_400_000_000, 64_000_000_000), (6_400_000, 64_000_000))): setattr(a, k, quick if a.quick else full)
-    if a.quick: a.rounds, a.seconds, a.data, a.out = 2, .05, a.data/'quick', a.data/'quick'/'mixture.json'
+    if a.quick: a.rounds, a.seconds, a.data, a.out = 2, .15, a.data/'quick', a.data/'quick'/'mixture.json'
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('stopped'))
     start = time.perf_counter(); prepare(a.data, .01 if a.quick else 1)
     if a.prepare: return
@@ -469,8 +472,8 @@ def main():
     for s in a.only:
         begun = time.perf_counter()
         res[s] = json.loads(json.dumps(SECTIONS[s](a) | dict(command=f"python bench/mixture.py --only {s} --rounds {a.rounds} --seconds {a.seconds:g}", date=f'{datetime.date.today()}', machine=machine())))
+        a.out.parent.mkdir(parents=True, exist_ok=True); a.out.write_text(json.dumps(res, indent=1) + '\n') # each section as soon as it is there
         print(f'{s}: {time.perf_counter() - begun:.0f} s', flush=True)
-    a.out.parent.mkdir(parents=True, exist_ok=True); a.out.write_text(json.dumps(res, indent=1) + '\n')
     table({s: res[s] for s in a.only}); draw(res, a.out.with_suffix('.svg'))
     print(f'\n{time.perf_counter() - start:.0f} s')
 
