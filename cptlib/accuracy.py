@@ -12,6 +12,7 @@ import numpy as np, pandas as pd, torch
 from fastcore.basics import patch, store_attr
 from fastai.learner import Recorder, ValueMetric
 from .callback import LeanCallback
+from .datamix import check_model
 from .metrics import SourceStats, backward_transfer, forgetting, retention
 from .schedule import COLORS
 
@@ -21,7 +22,8 @@ def evaluate(
     loader, # a `ValidLoader`
     topk:int=5, # for the top-k accuracy
 )->pd.DataFrame: # one row a source: tokens, loss, accuracy, topk, calibration_error
-    "What the model knows of each source, in evaluation mode; the model is left as it was."
+    "What the model knows of each source, in evaluation mode; the model is left as it was. Raises ValueError for rows of another tokenizer."
+    check_model(model, loader.sources)
     stats, was, device = SourceStats(len(loader.names), topk), model.training, next(model.parameters()).device
     model.eval()
     with torch.no_grad():
@@ -45,6 +47,7 @@ class AccuracyTracker(LeanCallback):
         self.names = getattr(self.dls.valid, 'names', None)
         if self.names is None: raise ValueError("AccuracyTracker needs a ValidLoader as learn.dls.valid; make the DataLoaders with mixture.dls(...)")
         if unknown := set(self.guarded or ()) - set(self.names): raise ValueError(f"guarded source {unknown.pop()!r}: the validation sources are {self.names}")
+        check_model(self.model, self.dls.valid.sources)
         self.after_fit() # what an interrupted fit may have left
         self.records, self._fitting, self._columns = [], True, [ValueMetric(lambda i=i: self._now['accuracy'][i], f'{n}_accuracy') for i, n in enumerate(self.names)]
         self.learn.metrics = self.metrics + self._columns

@@ -8,12 +8,13 @@ Docs: https://cptlib.github.io/cptlib/adapter.html.md"""
 __all__ = ['adapter_config', 'add_adapter', 'weight_sum', 'adapter_off', 'merged', 'open_adapted', 'combine_adapters',
            'four_bits']
 
-# %% ../nbs/42_adapter.ipynb #350c701e
-import copy, os
-from contextlib import contextmanager, nullcontext
+# %% ../nbs/42_adapter.ipynb #a3c83f9f
+import copy
+from contextlib import contextmanager
 import torch
 from fastcore.basics import patch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from torch import nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 from .pretrained import CausalLM, open_model
 
@@ -37,15 +38,16 @@ def add_adapter(
     lm.base_sum = weight_sum(lm)
     return lm
 
-# %% ../nbs/42_adapter.ipynb #1db6029f
+# %% ../nbs/42_adapter.ipynb #6516164e
 def weight_sum(
     lm:CausalLM, # a model with an adapter
 )->torch.Tensor: # one whole number
-    "Checksum of the frozen weights, made on their device."
+    "Checksum of the frozen weights, from some 65 thousand numbers of each tensor."
     total = torch.zeros((), dtype=torch.int64)
     for p in lm.parameters():
         if p.requires_grad: continue
-        bits = p.detach().contiguous().flatten().view(torch.uint8).to(torch.int64)
+        flat = p.detach().flatten()
+        bits = flat[::max(len(flat)//2**16, 1)].contiguous().view(torch.uint8).to(torch.int64)
         total = (total*31 + (bits*(torch.arange(len(bits), device=bits.device) % 251 + 1)).sum().cpu()) % (2**31 - 1)
     return total
 
@@ -75,13 +77,15 @@ def adapter_off(
     if not hasattr(lm.model, 'disable_adapter'): raise ValueError(f'{type(lm.model).__name__} has no adapter to switch off; keep a copy of the model, or give cpt_learner adapter=')
     with lm.model.disable_adapter(): yield lm
 
-# %% ../nbs/42_adapter.ipynb #30fd8683
+# %% ../nbs/42_adapter.ipynb #338dae7c
 def merged(
     lm:CausalLM, # a model with an adapter
 )->PreTrainedModel: # on the host
     "A copy of the model with its adapter added to the weights. Raises ValueError for a base in 4 bits."
     if getattr(lm.base, 'is_quantized', False): raise ValueError('a 4-bit base cannot hold the sum; save the adapter, and give its folder to open_adapted(folder), which adds it to the base in full')
-    return copy.deepcopy(lm.model).cpu().merge_and_unload(safe_merge=True)
+    there = {id(t): t for t in (*lm.model.parameters(), *lm.model.buffers())}
+    host = {at: nn.Parameter(t.detach().to('cpu', copy=True), t.requires_grad) if isinstance(t, nn.Parameter) else t.to('cpu', copy=True) for at, t in there.items()}
+    return copy.deepcopy(lm.model, host).merge_and_unload(safe_merge=True)
 
 def open_adapted(
     folders, # folder of an adapter, or {name: folder}

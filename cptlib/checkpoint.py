@@ -17,6 +17,7 @@ from fastai.callback.schedule import ParamScheduler
 from fastai.torch_core import get_model, to_device
 from .callback import LeanCallback
 from .store import Store, snapshot
+from .text import fingerprint_diff
 
 # %% ../nbs/24_checkpoint.ipynb #61d27b6a
 class Ledger:
@@ -57,6 +58,8 @@ def set_random_state(
 
 # %% ../nbs/24_checkpoint.ipynb #3c6e86ad
 def _shapes(model): return {n: f'{str(t.dtype)[6:]} {list(t.shape)}' for n, t in get_model(model).state_dict().items()}
+
+def _fingerprint(model): return getattr(get_model(model), 'fingerprint', None)
 
 def _describe(opt):
     "Kind of an optimizer, and how many parameters its groups hold."
@@ -167,7 +170,7 @@ def _state(self:Checkpoint, epoch, done):
     progress = dict(epoch=epoch, done=done, n_epoch=self.n_epoch, n_iter=len(self.dls.train), train_iter=self.train_iter, pct_train=self.pct_train)
     return dict(model=get_model(self.model).state_dict(), optimizer=self.opt.state_dict(), random=random_state(), recorder=rec,
                 callbacks={n: cb.state_dict() for n, cb in _with_state(learn.cbs).items()},
-                fit=dict(progress, weights=_shapes(self.model), optimizer=_describe(self.opt), mixture=self.mixture.state_dict(),
+                fit=dict(progress, weights=_shapes(self.model), optimizer=_describe(self.opt), tokenizer=_fingerprint(self.model), mixture=self.mixture.state_dict(),
                          ledger=self.ledger.state_dict(), tables=self.tables, scaler=scaler.state_dict() if hasattr(scaler, 'state_dict') else None))
 
 @patch
@@ -220,6 +223,8 @@ def _load(self:Checkpoint, state):
     f, ours, learn = state['fit'], _with_state(self.learn.cbs), self.learn
     same_parts(f['weights'], _shapes(self.model), 'weight')
     same_parts({'optimizer': f['optimizer']}, {'optimizer': _describe(self.opt)}, 'the')
+    if diff := fingerprint_diff(f.get('tokenizer'), _fingerprint(self.model), ('the checkpoint', 'the model')):
+        raise ValueError(f"the checkpoint was made with another tokenizer: {'; '.join(diff)}. Open the model with that one, or start in another folder")
     epoch, done, pct = self._position(f)
     self.mixture.load_state_dict(f['mixture'], self.changed)
     get_model(self.model).load_state_dict(state['model']); _load_optimizer(self.opt, state['optimizer'])

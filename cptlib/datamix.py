@@ -14,6 +14,7 @@ from fastcore.basics import patch, store_attr
 from torch import nn
 from .callback import LeanCallback, LossLog
 from .schedule import COLORS
+from .text import fingerprint_diff
 
 # %% ../nbs/20_datamix.ipynb #dcbe1195
 def model_vocabulary(
@@ -25,12 +26,14 @@ def model_vocabulary(
     return max((m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding)), default=None)
 
 def check_model(
-    model:nn.Module, # any language model
+    model:nn.Module, # any language model; its tokenizer's fingerprint, where it is known, as `fingerprint`
     sources:list, # `Source`s whose rows it is to see
 ):
-    "Raises ValueError naming the first source with token ids beyond the model's vocabulary."
-    known = model_vocabulary(model)
+    "Raises ValueError naming the first source that another tokenizer made, and how, or with token ids beyond the model's vocabulary."
+    known, its = model_vocabulary(model), getattr(model, 'fingerprint', None)
     for s in sources:
+        if diff := fingerprint_diff(getattr(s, 'fingerprint', None), its, ('the source', 'the model')):
+            raise ValueError(f"Source {s.name!r} was made with another tokenizer than the model's: {'; '.join(diff)}. Prepare it with the model's")
         if known is not None and s.vocab_size > known:
             raise ValueError(f"Source {s.name!r} has token ids up to {s.vocab_size - 1}, the model knows {known}; "
                              f"give the model vocab_size={s.vocab_size}, or prepare the source with the model's tokenizer")

@@ -287,7 +287,7 @@ def state_dict(self:Mixture)->dict: # JSON-able
     "Where the mixture stands: enough to go on, bit for bit."
     return dict(version=1, step=self.step, steps=self.steps, bs=self.bs, seed=self.seed, row_len=self.row_len, rows=self.rows,
                 origin=self.origin, base=self.base.tolist(), origin_served=self.served.tolist(), served=self._served_at(self.step).tolist(),
-                schedule=self.schedule.to_dict(), sources={s.name: dict(rows=len(s), content=s.content) for s in self.sources})
+                schedule=self.schedule.to_dict(), tokenizer=self.tokenizer, sources={s.name: dict(rows=len(s), content=s.content) for s in self.sources})
 
 @patch
 def load_state_dict(self:Mixture,
@@ -299,6 +299,8 @@ def load_state_dict(self:Mixture,
     for k in ('version', 'row_len', 'seed', 'bs', 'steps'):
         if state[k] != mine[k] and not (k in ('bs', 'steps') and k in changed):
             raise ValueError(f"the state has {k}={state[k]!r}, this mixture {mine[k]!r}; make the mixture with the same {k}")
+    if diff := fingerprint_diff(state.get('tokenizer'), self.tokenizer, ('the state', 'this mixture')):
+        raise ValueError(f"the state was taken with another tokenizer: {'; '.join(diff)}. Prepare the sources with that one")
     for n, a, b in ((n, state['sources'].get(n), mine['sources'].get(n)) for n in {*state['sources'], *mine['sources']}):
         if a != b and not ('sources' in changed and None in (a, b)):
             raise ValueError(f"Source {n!r}: the state was taken with {a}, this mixture has {b}; open the same source")

@@ -7,11 +7,11 @@ Docs: https://cptlib.github.io/cptlib/pretrained.html.md"""
 # %% auto #0
 __all__ = ['Head', 'find_head', 'CausalLM', 'own_tokenizer', 'open_model']
 
-# %% ../nbs/41_pretrained.ipynb #1ba1acc1
-import json, warnings
+# %% ../nbs/41_pretrained.ipynb #e5cebf0b
+import warnings
 from pathlib import Path
 import torch
-from fastcore.basics import patch, store_attr
+from fastcore.basics import store_attr
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from .chunked import LazyLogits
@@ -69,13 +69,13 @@ class CausalLM(nn.Module):
         hidden = self.base.base_model(input_ids=x, use_cache=False)[0]
         return LazyLogits(hidden, Head(self.base.get_output_embeddings(), *self.head), logits=self.logits_at_once)
 
-# %% ../nbs/41_pretrained.ipynb #7c74aa36
+# %% ../nbs/41_pretrained.ipynb #b0549b10
 def own_tokenizer(
     model, # name, folder, or a `PreTrainedModel` that was opened from one
 ): # a tokenizer of transformers, or None where there is none
     "The tokenizer that lies beside a model's weights."
     name = str(getattr(model, 'name_or_path', model))
-    if not name: return
+    if not name or Path(name).is_dir() and not any(Path(name).glob('*token*')): return
     try: return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError, TypeError): return
 
