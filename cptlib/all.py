@@ -15,6 +15,7 @@ from .clunk import *
 from .paired import *
 from .logs import *
 from .advice import *
+from .chunked import *
 from .gpt import *
 from .recall import *
 from .callback import *
@@ -23,11 +24,14 @@ from .detector import *
 from .accuracy import *
 from .live import *
 from .checkpoint import *
+from .guard import *
 from .optim import *
 from .layers import *
 from .recipes import *
 from .retain import *
+from .anchor import *
 from .learner import *
 from .facts import *
 from .demo import *
 from .compare import *
+from .sweep import *
