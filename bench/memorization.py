@@ -8,13 +8,13 @@ import argparse, json, os, platform, sys, time
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 from pathlib import Path
 import fastai, numpy, torch
-from cptlib.memorization import run_suite, table
+from cptlib.suite import run_suite, table
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--seeds', type=int, default=3); p.add_argument('--names', nargs='*'); p.add_argument('--out', type=Path, default='bench/results/memorization.json')
     a = p.parse_args(); torch.set_num_threads(1); start, records = time.perf_counter(), []
-    for seed in range(a.seeds): records += run_suite(seed, a.names, lambda n: print(f'{time.perf_counter() - start:4.0f} s  seed {seed}  {n}', flush=True))
+    for seed in range(a.seeds): records += run_suite(seed, a.names, bar=lambda n: print(f'{time.perf_counter() - start:4.0f} s  seed {seed}  {n}', flush=True))
     made = dict(command=' '.join(['python', *sys.argv]), platform=platform.platform(), processor=platform.processor() or platform.machine(), threads=1,
                 python=platform.python_version(), torch=torch.__version__, fastai=fastai.__version__, numpy=numpy.__version__,
                 seeds=list(range(a.seeds)), seconds=round(time.perf_counter() - start))

@@ -9,7 +9,7 @@ __all__ = ['Ledger', 'random_state', 'set_random_state', 'same_parts', 'Checkpoi
 
 # %% ../nbs/24_checkpoint.ipynb #9c96f31a
 import hashlib, random, time, warnings
-import numpy as np, pandas as pd, torch
+import numpy as np, pandas as pd, torch, torch.distributed as dist
 from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 from fastai.optimizer import OptimWrapper
@@ -131,9 +131,15 @@ class Checkpoint(LeanCallback):
     def after_batch(self):
         ids, m = self.dl.ids, self.mixture
         self.ledger.add(ids if m.world == 1 else m.plan(ids.step), m.names)
-        due = m.step - self._at >= (self.every or np.inf) or time.monotonic() - self._time >= 60*(self.minutes or np.inf)
+        due = m.step - self._at >= (self.every or np.inf) or self._late(m)
         if due and self._stepped and self.iter + 1 < self.n_iter: self._save(self.epoch, self.iter + 1)
         self._stepped = False
+
+    def _late(self, m):
+        "Whether the minutes are over; several processes ask the first one, every 32 steps."
+        late = time.monotonic() - self._time >= 60*(self.minutes or np.inf)
+        if m.world == 1 or not self.minutes or m.step % 32: return late and m.world == 1
+        dist.broadcast_object_list(answer := [late]); return answer[0]
 
     def after_epoch(self):
         self.tables.append(list(self.recorder.log))
@@ -146,8 +152,7 @@ class Checkpoint(LeanCallback):
 @patch
 def _open(self:Checkpoint):
     "Take the folder, and what is in it if that is wanted."
-    self.mixture = getattr(self.dls.train, 'mixture', None)
-    if self.mixture is None: raise ValueError("Checkpoint needs a mixture's loader as learn.dls.train; make the DataLoaders with mixture.dls(...)")
+    self.mixture = self.find_mixture()
     self.store, self.ledger, self.tables, self.seconds = Store(self.path, self.keep, write=self.mixture.rank == 0), Ledger(), [], 0.
     self._losses = torch.zeros(0)
     found = self.store.load() if self.resume else None
@@ -171,9 +176,20 @@ def _state(self:Checkpoint, epoch, done):
 @patch
 def _save(self:Checkpoint, epoch, done, loss=None):
     start = time.perf_counter()
-    if self.store.write: self.store.save(self.mixture.step, {k: snapshot(v) for k, v in self._state(epoch, done).items()}, loss)
+    state = self._state(epoch, done) # on all processes: the callbacks' logs are of whole batches
+    if self.store.write: self.store.save(self.mixture.step, {k: snapshot(v) for k, v in state.items()}, loss)
     self._at, self._time = self.mixture.step, time.monotonic()
     self.seconds += time.perf_counter() - start
+
+@patch
+def back_to(self:Checkpoint,
+    step:int, # the step the training has gone back to
+    losses:int, # losses that the recorder has now
+    ledger:dict, # state of the ledger at that step
+):
+    "Forget what came after `step`: the training goes another way from there."
+    self.store.forget(step); self.ledger.load_state_dict(ledger)
+    self._losses, self._at = self._losses[:losses], min(self._at, step)
 
 # %% ../nbs/24_checkpoint.ipynb #5d5fe5d8
 class _GoOn(LeanCallback):

@@ -47,17 +47,19 @@ class DataMix(LeanCallback):
     ): store_attr(); self._reset()
 
     def _reset(self):
-        self._steps, self._loss, self._rows, self._pending, self._running, self._warned, self._seconds = [], [], [], None, False, set(), 0.
+        self._steps, self._loss, self._counts, self._pending, self._running, self._warned, self._seconds = [], [], [], None, False, set(), 0.
 
     def before_fit(self):
         if self.only_validates: return
         self.mixture = self.find_mixture()
         check_model(self.model, self.mixture.sources)
         pending = self._pending; self._reset()
+        self._rewind = self.mixture.state_dict() if hasattr(self.learn, 'lr_finder') else None # a search for a learning rate uses up no data
         if pending is not None: self.mixture.set_weights(pending)
-        self._running, self._waited, self.losses = True, self.dls.train.wait, LossLog(len(self.mixture.streams))
+        self._running, self._waited, self.losses = True, self.dls.train.wait, self._new_log()
         self._before = np.array([d['rows'] for d in self.mixture.delivered().values()])
 
+    def _new_log(self): return LossLog(len(self.mixture.streams), world=self.mixture.world)
     def before_train(self): self._since = time.perf_counter()
     def after_batch(self):
         self._take(self.losses.add(self.dl.ids, self.row_losses))
@@ -65,15 +67,18 @@ class DataMix(LeanCallback):
     def after_train(self):
         self._take(self.losses.fetch())
         self._seconds += time.perf_counter() - self._since
-    def after_fit(self): self._running = False
+    def after_fit(self):
+        self._running = False
+        if getattr(self, '_rewind', None): self.mixture.load_state_dict(self._rewind)
 
     def state_dict(self):
         self._take(self.losses.fetch()); log = self.log
-        return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), rows=self._served().to_numpy(), names=list(log.columns), warned=sorted(self._warned), seconds=self._seconds)
+        return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), rows=self._served().to_numpy(), before=self._before, names=list(log.columns), warned=sorted(self._warned), seconds=self._seconds)
     def load_state_dict(self, state):
-        self._steps, self._warned, self._seconds = [state['steps']], set(state['warned']), state['seconds']
-        self._loss, self._rows = ([pd.DataFrame(state[k], columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)] for k in ('loss', 'rows'))
-        self._before -= np.nan_to_num(self._rows[0]).sum(0).astype(int) # what was served before the log begins
+        self._steps, self._warned, self._seconds, self.losses = [state['steps']], set(state['warned']), state['seconds'], self._new_log()
+        self._loss, self._counts, before = ([pd.DataFrame(np.atleast_2d(state[k]), columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)]
+                                          for k in ('loss', 'rows', 'before'))
+        self._before = np.nan_to_num(before[0][0]).astype(int)
 
 # %% ../nbs/20_datamix.ipynb #76f1a7c9
 @patch
@@ -82,7 +87,7 @@ def _take(self:DataMix, chunk):
     index = np.array([o.index for o in self.mixture.streams])
     share = chunk.rows[:, :, None]*(index[:, None] == np.arange(len(self.mixture.sources)))
     with np.errstate(invalid='ignore'): loss = np.einsum('ns,nsj->nj', np.nan_to_num(chunk.loss), share)/share.sum(1)
-    self._steps.append(chunk.step); self._loss.append(loss); self._rows.append(share.sum(1))
+    self._steps.append(chunk.step); self._loss.append(loss); self._counts.append(share.sum(1))
     self._warn(int(chunk.step[-1]) + 1)
 
 @patch
@@ -103,7 +108,7 @@ def log(self:DataMix):
 @patch
 def _served(self:DataMix):
     "Rows of each source at each step of the log."
-    return pd.DataFrame(np.vstack(self._rows) if self._rows else [], index=self.log.index, columns=self.mixture.names).fillna(0).astype(int)
+    return pd.DataFrame(np.vstack(self._counts) if self._counts else [], index=self.log.index, columns=self.mixture.names).fillna(0).astype(int)
 
 @patch
 def table(self:DataMix,

@@ -47,19 +47,19 @@ class ClunkDetector(LeanCallback):
 
     def before_fit(self):
         if self.only_validates: return
-        self.mixture = getattr(self.dls.train, 'mixture', None)
-        if self.mixture is None: raise ValueError("ClunkDetector needs a mixture's loader as learn.dls.train; make the DataLoaders with mixture.dls(...)")
+        self.mixture = self.find_mixture()
         if unknown := set(self.probe or {}) - set(self.mixture.names): raise ValueError(f"probe for {unknown.pop()!r}: the sources are {self.mixture.names}")
-        self.names = self.mixture.schedule.names
+        self.names = self.mixture.schedule.names; self._begin()
+        self._epoch, self._taken, self._gap, self._to_probe = {}, 0, None, list(self.probe or {})
+
+    def _begin(self):
         self.online = {n: OnlineClunk(n, self.alpha) for n in self.names}
         self.series, self.starts = {n: [] for n in self.names}, {n: [0] for n in self.names}
-        self._epoch, self._taken, self._gap, self._to_probe = {}, 0, None, list(self.probe or {})
         self._flags, self._at = ({n: [] for n in self.names} for _ in range(2))
-        self.pairs, self._rows = {n: OnlinePaired(self.alpha) for n in self.names}, []
-        self.losses = LossLog(len(self.names))
+        self.pairs = {n: OnlinePaired(self.alpha) for n in self.names}
+        self.losses = LossLog(len(self.names), world=self.mixture.world)
 
     def after_batch(self):
-        self._rows.append((self.dl.ids, self.row_losses))
         self._take(self.losses.add(self.dl.ids, self.row_losses))
         if self._to_probe: self._probe(self.dl.ids)
     def after_train(self): self._take(self.losses.fetch())
@@ -70,7 +70,7 @@ class ClunkDetector(LeanCallback):
                     epoch={n: int(e) for n, e in self._epoch.items()}, taken=self._taken, gap=self._gap, to_probe=self._to_probe,
                     at=self._at, pairs={n: o.state_dict() for n, o in self.pairs.items()})
     def load_state_dict(self, state):
-        self._epoch, self._taken, self._gap, self._to_probe = (state[k] for k in ('epoch', 'taken', 'gap', 'to_probe'))
+        self._begin(); self._epoch, self._taken, self._gap, self._to_probe = (state[k] for k in ('epoch', 'taken', 'gap', 'to_probe'))
         for n in {*self.names} & {*state['series']}:
             self._replay(n, state['series'][n].tolist(), state['starts'][n], state['flags'][n])
             self._at[n] = state['at'][n]; self.pairs[n].load_state_dict(state['pairs'][n])
@@ -79,12 +79,10 @@ class ClunkDetector(LeanCallback):
 @patch
 def _take(self:ClunkDetector, chunk):
     if chunk is None: return
-    (ids, losses), self._rows = zip(*self._rows), []
-    losses = np.split(torch.cat(losses).double().cpu().numpy(), np.cumsum([len(l) for l in losses])[:-1])
     for k in range(len(chunk.step)):
         for i in np.flatnonzero(chunk.rows[k]):
-            mine = ids[k].stream == i
-            self._one(self.names[i], chunk.step[k], chunk.loss[k, i], chunk.first[k, i], chunk.last[k, i], losses[k][mine], ids[k].row[mine])
+            mine = (chunk.ids[k].stream == i) & np.isfinite(chunk.losses[k])
+            self._one(self.names[i], chunk.step[k], chunk.loss[k, i], chunk.first[k, i], chunk.last[k, i], chunk.losses[k][mine], chunk.ids[k].row[mine])
         self._taken += 1
 
 @patch

@@ -26,7 +26,7 @@ def draw_losses(
     points:int=2000, # most points drawn of a source
 ):
     "Loss of each source, a dotted line at each of its boundaries, and the drop at each clunk."
-    ax.clear(); ax.set(xlabel="step of the source", ylabel='training loss, nats')
+    ax.clear(); ax.set(xlabel='step of the source', ylabel='training loss, nats')
     colors = dict(zip(series, COLORS*len(series)))
     for name, y in series.items():
         every = -(-max(len(y), 1)//points)

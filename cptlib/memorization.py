@@ -6,16 +6,15 @@ Docs: https://cptlib.github.io/cptlib/memorization.html.md"""
 
 # %% auto #0
 __all__ = ['PREDICTIONS', 'NEGLIGIBLE', 'Prediction', 'Setting', 'fact_setting', 'text_setting', 'train_rows', 'Run',
-           'run_condition', 'outcome', 'record', 'run_suite', 'table', 'plot_records']
+           'run_condition', 'outcome']
 
 # %% ../nbs/51b_memorization.ipynb #03ff8d89
 import copy, tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
-import numpy as np, pandas as pd, torch
+import numpy as np, torch
 from fastai.basics import set_seed
-from scipy.special import stdtrit
 from .clunk import ClunkReport, detect_clunks
 from .detector import losses_of_rows
 from .facts import Facts, fact_base
@@ -54,7 +53,7 @@ PREDICTIONS = {p.name: p for p in (
     Prediction('beta2 0.9', 'clunk', 'a step as large as the probe gap', _SAWTOOTH, train=dict(betas=(.9, .9))),
     Prediction('beta2 0.999', 'clunk', 'a step as large as the probe gap', _SAWTOOTH, train=dict(betas=(.9, .999))),
     Prediction('curriculum', 'confounded', 'no row comes twice; easy rows come first', 'the step is memory', 'curriculum', flag='order within the epoch'),
-    Prediction('longer rows', 'confounded', 'prose that the base knows, of which more is read in a row', 'the step is memory', 'known', dict(lengths=(12, 96, 96), lr=1e-4), 'metadata (length)', 'text'),
+    Prediction('longer rows', 'confounded', 'prose that the base knows, of which more is read in a row', 'the step is memory', 'known', dict(lengths=(2, 96, 96), lr=1e-4), 'metadata (length)', 'text'),
     Prediction('mixture change', 'confounded', 'no row comes twice; easy rows take over', 'the step is memory', 'mixture', flag='mixture moved'),
     Prediction('smoothed log', 'confounded', 'the clunk is there, but this log cannot show it', 'the step is that of the raw loss', train=dict(ema=.9), flag='smoothed'))}
 
@@ -205,61 +204,3 @@ def outcome(
     if e == 'no clunk': return 'failed' if report.found else 'held' if b.ci[1] < NEGLIGIBLE else 'open'
     if report.verdict == 'memorization-supported': return 'held'
     return 'open' if not report.found and report.probe['gap'] <= b.ci[1] else 'failed'
-
-# %% ../nbs/51b_memorization.ipynb #e8daba9d
-def record(
-    run:Run, # what `run_condition` returned
-)->dict: # plain numbers
-    "What is kept of a run."
-    b, r, p = run.report.boundaries[0], run.report, run.prediction
-    return dict(condition=p.name, predicted=p.expects, seed=run.seed, outcome=outcome(p, r), verdict=r.verdict, found=r.found, p=r.p, drop=b.drop, ci=list(b.ci),
-                se=b.jump.se, df=b.jump.df, slopes=list(b.slopes), gap=r.probe['gap'], gap_ci=list(r.probe['ci']), loss=[round(float(v), 3) for v in r.series['loss'][0]])
-
-def run_suite(
-    seed:int=0, # of everything
-    names=None, # conditions (default: all)
-    bar=lambda name: None, # called with each name before it is run
-)->list: # one `record` a condition
-    "Run conditions from one base model per setting."
-    made, out = {}, []
-    for p in [PREDICTIONS[n] for n in names or PREDICTIONS]:
-        bar(p.name)
-        if p.setting not in made: made[p.setting] = dict(facts=fact_setting, text=text_setting)[p.setting](seed)
-        out.append(record(run_condition(p, made[p.setting], seed)))
-    return out
-
-def _row(rs):
-    "Records of one condition over seeds as one row of the table"
-    se, k = np.array([r['se'] for r in rs]), len(rs)
-    half = np.sqrt(se@se)/k * stdtrit((se@se)**2/(se**4/np.array([r['df'] for r in rs])).sum(), .975)
-    drop, held, expects = np.mean([r['drop'] for r in rs]), [r['outcome'] for r in rs], rs[0]['predicted']
-    sure = drop + half < NEGLIGIBLE if expects == 'no clunk' else drop > half
-    return dict(condition=rs[0]['condition'], predicted=expects, drop=drop, low=drop - half, high=drop + half, p=np.median([r['p'] for r in rs]),
-                probe=np.mean([r['gap'] for r in rs]), verdict=max([r['verdict'] for r in rs], key=[r['verdict'] for r in rs].count),
-                outcome=', '.join(f'{held.count(o)} {o}' for o in ('held', 'failed', 'open') if o in held),
-                together='failed' if 'failed' in held else 'held' if sure else 'open')
-
-def table(
-    records:list, # of one seed or several
-)->pd.DataFrame: # one row a condition
-    "Prediction, step with its 95 % interval, probe gap and outcome of each condition."
-    return pd.DataFrame([_row([r for r in records if r['condition'] == n]) for n in dict.fromkeys(r['condition'] for r in records)]).set_index('condition')
-
-# %% ../nbs/51b_memorization.ipynb #f9d338d7
-def plot_records(
-    records:list, # of one seed or several
-    columns:int=3, # panels side by side
-):
-    "Loss of the rows in question over the steps, a panel a condition."
-    import matplotlib.pyplot as plt
-    t = table(records)
-    fig, axs = plt.subplots(-(-len(t)//columns), columns, figsize=(8.5, 1.7*-(-len(t)//columns)), squeeze=False, layout='constrained', dpi=80)
-    for ax, (name, row) in zip(axs.ravel(), t.iterrows()):
-        ys = np.array([r['loss'] for r in records if r['condition'] == name])
-        ax.plot(ys.T, color='0.75', lw=.5); ax.plot(ys.mean(0), color='#0072B2', lw=.9)
-        for k in (1, 2): ax.axvline(k*ys.shape[1]/3 - .5, color='#D55E00', ls=':', lw=1)
-        ax.set_title(f'{name}: {row.predicted}\n{row["drop"]:.2f} [{row.low:.2f}, {row.high:.2f}] {row.together}', fontsize=8)
-        ax.tick_params(labelsize=7)
-    for ax in axs.ravel()[len(t):]: ax.axis('off')
-    fig.supxlabel('step', fontsize=8); fig.supylabel('loss, nats', fontsize=8)
-    return fig

@@ -87,8 +87,17 @@ class Mixture:
         self.vocab_size, self.tokenizer = max(s.vocab_size for s in sources), sources[0].fingerprint
         self.pad = next((s.pad for s in sources if s.pad is not None), None) # the token that pads packed rows
         self._block = max(16, min(1024, 2**15//bs)) # steps planned at once
+        self._readers()
         self.step, self.dtype = 0, np.result_type(*(s.dtype for s in sources))
         self._begin(schedule, 0, np.zeros(len(schedule.names)), np.zeros(len(schedule.names), np.int64), 0)
+
+    def _readers(self):
+        first = self.sources[0]; plain = all(type(s) is Source and s.dtype == first.dtype for s in self.sources)
+        self._row = first._row if plain else None # a row as one item, if all are of one kind
+        self._take = [s._items.__getitem__ if plain else s.take for s in self.sources]
+
+    def __getstate__(self): return {k: v for k, v in self.__dict__.items() if k not in ('_take', '_ends', '_dealt', 'streams')} | dict(_plans=[])
+    def __setstate__(self, state): self.__dict__.update(state, _ends=None); self._readers(); self.streams = _streams(self.sources, self.schedule.names, self.seed)
 
     def _begin(self, schedule, origin, base, served, rows):
         "From step `origin` on, follow `schedule`, with `base` rows due and `served` rows dealt before it, per stream; `rows` in all."
@@ -96,7 +105,7 @@ class Mixture:
         self._sizes, self._source_of = (np.array([getattr(o, k) for o in self.streams]) for k in ('n', 'index'))
         self._keys = np.array([o.key for o in self.streams], np.uint64)
         store_attr('schedule,origin,base,served,rows')
-        self._anchor, self._first, self._plans = (origin, served), origin, []
+        self._anchor, self._first, self._plans, self._ends = (origin, served), origin, [], None
 
 # %% ../nbs/04_mixture.ipynb #93332087
 @patch
@@ -152,6 +161,8 @@ def _fill(self:Mixture, step):
     served = self._served_at(step); dealt = self._deal(served, step)
     self._first, self._plans = step, [Ids(step + i, *o) for i, o in enumerate(zip(*self._rows(dealt, served)))]
     self._dealt, self._anchor = np.vstack([served[None], dealt]), (step, served)
+    whole = np.diff(self._dealt, axis=0).cumsum(1) # one source a stream: the rows of a stream end where those of a source do
+    self._ends = [list(dict.fromkeys(e)) for e in whole.tolist()] if len(self.streams) == len(self.sources) else None
 
 # %% ../nbs/04_mixture.ipynb #73c96565
 @patch
@@ -177,14 +188,22 @@ def plan(self:Mixture,
 
 # %% ../nbs/04_mixture.ipynb #cd8de9e1
 @patch
+def _runs(self:Mixture, ids):
+    "Where the rows of one source end, and those of the next begin."
+    k = ids.step - self._first
+    if 0 <= k < len(self._plans) and self._plans[k] is ids and self._ends: return self._ends[k]
+    return [*(np.flatnonzero(ids.source[1:] != ids.source[:-1]) + 1).tolist(), len(ids.source)]
+
+@patch
 def gather(self:Mixture,
     ids:Ids, # what to read
     dtype=None, # integer type (default: the stored one)
 )->np.ndarray: # [rows, row_len+1] tokens
     "The rows named by `ids`, in order."
-    s = ids.source; cuts = ((s[1:] != s[:-1]).nonzero()[0] + 1).tolist()
-    parts = [self.sources[s[lo]].take(ids.row[lo:hi]) for lo, hi in zip([0, *cuts], [*cuts, len(s)])]
-    return np.concatenate(parts).astype(dtype or self.dtype, copy=False)
+    rows, ends, parts = ids.row, self._runs(ids), []
+    for lo, hi, s in zip([0, *ends], ends, ids.source[[0, *ends[:-1]]].tolist()): parts.append(self._take[s](rows[lo:hi]))
+    out = np.concatenate(parts) if len(parts) > 1 else parts[0]
+    return (out if self._row is None else out.view(self._row)).astype(dtype or self.dtype, copy=False)
 
 @patch
 def local(self:Mixture,

@@ -33,18 +33,17 @@ class Source:
         self.pad = meta['end'] if meta.get('packing') else None
         if tokenizer is None and (self.fingerprint or {}).get('kind') == 'bytes': self.tokenizer = ByteTokenizer()
         self.dtype = np.dtype(meta['dtype'])
-        size, tokens = self.dtype.itemsize, self._map('tokens.bin', self.dtype)
-        self.view = np.lib.stride_tricks.as_strided(np.asarray(tokens), (len(self), self.row_len + 1), (self.stride * size, size), writeable=False)
-        self._items = np.ndarray(len(self), f'V{size*(self.row_len + 1)}', tokens, strides=self.stride*size) # a row as one item
-        self._row = np.dtype((self.dtype, (self.row_len + 1,)))
+        self.view = self._rows()
         self.quality, self.by_quality = self._per_row('quality.bin', 'f'), self._per_row('by_quality.bin', 'u')
 
-    def _map(self, name, dtype):
-        "A file in memory; rows come in any order, so the system should not read on after each"
-        tokens = np.memmap(self.path/name, dtype, mode='r')
-        if hasattr(mmap, 'MADV_RANDOM'): tokens._mmap.madvise(mmap.MADV_RANDOM)
+    def _rows(self):
+        "The file as an array of rows, which overlap by a token unless they stand for themselves"
+        size, tokens = self.dtype.itemsize, np.memmap(self.path/'tokens.bin', self.dtype, mode='r')
         self._advise = getattr(tokens._mmap, 'madvise', None)
-        return tokens
+        if hasattr(mmap, 'MADV_RANDOM'): self._advise(mmap.MADV_RANDOM) # rows come in any order: do not read on after each
+        self._items = np.ndarray(len(self), f'V{size*(self.row_len + 1)}', tokens, strides=self.stride*size) # a row as one item
+        self._row = np.dtype((self.dtype, (self.row_len + 1,)))
+        return np.lib.stride_tricks.as_strided(np.asarray(tokens), (len(self), self.row_len + 1), (self.stride * size, size), writeable=False)
 
     def _per_row(self, name, kind):
         "A memory-mapped number per row, or None"
@@ -93,7 +92,9 @@ def open(cls:Source,
     theirs = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
     if diff := fingerprint_diff(meta.get('tokenizer'), theirs, ('the source', 'the tokenizer given')):
         raise ValueError(f'Source {meta["name"]!r}: another tokenizer made it ({"; ".join(diff)}); give that one or prepare the text again')
-    return cls(path, meta, tokenizer)
+    if 'shards' not in meta: return cls(path, meta, tokenizer)
+    from cptlib.shards import JoinedSource # the next chapter: rows in the folders of other sources
+    return JoinedSource(path, meta, tokenizer, check)
 
 @patch
 def _repr_html_(self:Source):

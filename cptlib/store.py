@@ -179,9 +179,20 @@ def _write(self:Store, name, parts, loss):
     write_snapshot(self.path/name, parts, loss=loss)
     self.losses[name] = loss
     keep = {*self.names()[-self.keep:], self.best()}
-    for n in [n for n in self.names() if n not in keep]:
-        gone = os.rename(self.path/n, self.path/f'.{n}.old') or self.path/f'.{n}.old' # never half a checkpoint under its name
-        shutil.rmtree(gone, ignore_errors=True); self.losses.pop(n, None)
+    for n in [n for n in self.names() if n not in keep]: self._remove(n)
+
+@patch
+def _remove(self:Store, name):
+    gone = os.rename(self.path/name, self.path/f'.{name}.old') or self.path/f'.{name}.old' # never half a checkpoint under its name
+    shutil.rmtree(gone, ignore_errors=True); self.losses.pop(name, None)
+
+@patch
+def forget(self:Store,
+    step:int, # the last step to keep
+):
+    "Remove what was saved after `step`: a training that went back to it takes another way."
+    self.wait()
+    for n in [n for n in self.names() if self.write and int(n[5:17]) > step]: self._remove(n)
 
 @patch
 def wait(self:Store):
