@@ -47,7 +47,7 @@ class DataMix(LeanCallback):
     ): store_attr(); self._reset()
 
     def _reset(self):
-        self._steps, self._loss, self._rows, self._pending, self._running, self._warned, self._seconds = [], [], [], None, False, set(), 0.
+        self._steps, self._loss, self._counts, self._pending, self._running, self._warned, self._seconds = [], [], [], None, False, set(), 0.
 
     def before_fit(self):
         if self.only_validates: return
@@ -76,7 +76,7 @@ class DataMix(LeanCallback):
         return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), rows=self._served().to_numpy(), before=self._before, names=list(log.columns), warned=sorted(self._warned), seconds=self._seconds)
     def load_state_dict(self, state):
         self._steps, self._warned, self._seconds, self.losses = [state['steps']], set(state['warned']), state['seconds'], self._new_log()
-        self._loss, self._rows, before = ([pd.DataFrame(np.atleast_2d(state[k]), columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)]
+        self._loss, self._counts, before = ([pd.DataFrame(np.atleast_2d(state[k]), columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)]
                                           for k in ('loss', 'rows', 'before'))
         self._before = np.nan_to_num(before[0][0]).astype(int)
 
@@ -87,7 +87,7 @@ def _take(self:DataMix, chunk):
     index = np.array([o.index for o in self.mixture.streams])
     share = chunk.rows[:, :, None]*(index[:, None] == np.arange(len(self.mixture.sources)))
     with np.errstate(invalid='ignore'): loss = np.einsum('ns,nsj->nj', np.nan_to_num(chunk.loss), share)/share.sum(1)
-    self._steps.append(chunk.step); self._loss.append(loss); self._rows.append(share.sum(1))
+    self._steps.append(chunk.step); self._loss.append(loss); self._counts.append(share.sum(1))
     self._warn(int(chunk.step[-1]) + 1)
 
 @patch
@@ -108,7 +108,7 @@ def log(self:DataMix):
 @patch
 def _served(self:DataMix):
     "Rows of each source at each step of the log."
-    return pd.DataFrame(np.vstack(self._rows) if self._rows else [], index=self.log.index, columns=self.mixture.names).fillna(0).astype(int)
+    return pd.DataFrame(np.vstack(self._counts) if self._counts else [], index=self.log.index, columns=self.mixture.names).fillna(0).astype(int)
 
 @patch
 def table(self:DataMix,
