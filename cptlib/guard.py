@@ -250,11 +250,11 @@ def _put_back(self:SpikeGuard, at, s):
     self._shift, self._lr, self._copies = self._shift - back, None, [c for c in self._copies if c[0] <= at]
     self.learn.train_iter, self.learn.pct_train, self.dls.train.skip, self._kept = f['train_iter'], f['pct_train'], f['done'], at
 
-# %% ../nbs/25_guard.ipynb #2c324634
+# %% ../nbs/25_guard.ipynb #98cb5877
 @patch
 def _story(self:SpikeGuard):
     "What the trouble is, in words."
-    why = '; '.join(f'{n} {w["value"]} (usual {w["usual"]})' for e in self.ledger[-8:] if e['action'] == 'skip' for n, w in e['why'].items())
+    why = '; '.join(f'{n} {w["value"]} (usual {w["usual"]})' for e in self.ledger[-4:] if e['action'] == 'skip' for n, w in e['why'].items())
     return f'SpikeGuard: {len(self.skipped)} steps skipped, {self.times} times back, and still trouble up to step {self.trouble[-1]}: {why}.'
 
 @patch(as_prop=True)
