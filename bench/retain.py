@@ -16,7 +16,8 @@ from cptlib.gpt import GPT
 from cptlib.learner import cpt_learner
 from cptlib.mixture import Mixture
 from cptlib.recipes import Recipe, blended, fine_tuning, replay
-from cptlib.retain import Bandit, ExcessLoss, Retain
+from cptlib.control import Bandit, ExcessLoss
+from cptlib.retain import Retain
 from cptlib.schedule import constant
 
 old, new, tolerance = dict(prose=.7, qa=.3), dict(code=1), .01

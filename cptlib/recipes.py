@@ -1,4 +1,4 @@
-"""Seven published ways to teach a model something new, each a schedule and an optimizer recipe over the same sources
+"""Seven ways to teach a model something new, each a schedule and an optimizer recipe over the same sources
 
 Docs: https://cptlib.github.io/cptlib/recipes.html.md"""
 
