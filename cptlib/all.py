@@ -28,6 +28,7 @@ from .guard import *
 from .optim import *
 from .layers import *
 from .recipes import *
+from .control import *
 from .retain import *
 from .anchor import *
 from .learner import *
