@@ -135,6 +135,16 @@ def set_weights(self:DataMix,
 
 # %% ../nbs/20_datamix.ipynb #e7a3023e
 @patch
+def plot_shares(self:DataMix,
+    ax, # matplotlib axes
+):
+    "Draw the shares delivered, and how long was waited for data."
+    rows = self._served(); share = rows.rolling(max(len(rows)//50, 2), center=True, min_periods=1).mean()
+    ax.stackplot(rows.index, share.T/share.sum(1).to_numpy(), colors=[COLORS[i % 7] for i in range(len(rows.columns))], edgecolor='white')
+    ax.set(xlabel=f'step (waited for data: {self.data_wait:.2%} of the time)', ylabel='share', ylim=(0, 1))
+    return ax
+
+@patch
 def plot(self:DataMix):
     "Draw the training loss of each source, a tick where one of its epochs begins, the shares delivered, and how long was waited for data."
     import matplotlib.pyplot as plt
@@ -145,8 +155,6 @@ def plot(self:DataMix):
         ax.plot(log.index, log[n], color=c, lw=1, label=n)
         new = epoch.index[epoch[n].diff() > 0]
         ax.plot(new, log[n].loc[new], '|', color=c, ms=14, mew=2)
-    share = rows.rolling(max(len(rows)//50, 2), center=True, min_periods=1).mean()
-    ax2.stackplot(rows.index, share.T/share.sum(1).to_numpy(), colors=colors, edgecolor='white')
-    ax.set(ylabel='training loss (nats)'); ax2.set(xlabel=f'step (waited for data: {self.data_wait:.2%} of the time)', ylabel='share', ylim=(0, 1))
+    ax.set(ylabel='training loss (nats)'); self.plot_shares(ax2)
     ax.legend(title='| epoch begins', loc='center left', bbox_to_anchor=(1, .5))
     return ax

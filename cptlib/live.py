@@ -46,7 +46,7 @@ def in_words(
 
 # %% ../nbs/21b_live.ipynb #4cf0455f
 class LiveClunk(LeanCallback):
-    "Show the loss of each source, its epochs and its clunks while training; needs a `ClunkDetector` in the same Learner."
+    "Show losses, epochs and clunks while training, shares and accuracies too where they are kept; needs a `ClunkDetector` in the same Learner."
     order, run_valid = 65, False # after fastai's ProgressCallback (60)
     def __init__(self,
         seconds:float=2., # least time between two pictures
@@ -56,23 +56,24 @@ class LiveClunk(LeanCallback):
     def before_fit(self):
         if self.only_validates: return
         if not hasattr(self.learn, 'clunk_detector'): raise ValueError('LiveClunk shows what a ClunkDetector finds; add one to the Learner (cpt_learner has one)')
-        self.named, self.shown, self.fig, self._draws = set(), time.perf_counter(), None, IN_NOTEBOOK if self.picture is None else self.picture
+        self.named, self.shown, self._took, self.fig, self._draws = set(), time.perf_counter(), 0., None, IN_NOTEBOOK if self.picture is None else self.picture
 
     def after_batch(self):
-        if time.perf_counter() - self.shown >= self.seconds: self.show()
+        if time.perf_counter() - self.shown >= max(self.seconds, 20*self._took): self.show() # drawing takes a twentieth at most
     def after_train(self): self.show()
 
 # %% ../nbs/21b_live.ipynb #fb2bc695
 @patch
 def show(self:LiveClunk):
     "Bring picture or text up to date."
-    detector, self.shown = self.learn.clunk_detector, time.perf_counter()
+    detector, start = self.learn.clunk_detector, time.perf_counter()
     found = [b for b in detector.report.boundaries if b.jump and self._is_full(b, detector)]
     if self._draws: self._draw(detector, found)
     else:
         for b in found:
             if (b.source, b.epoch) not in self.named: print(in_words(b), flush=True)
     self.named |= {(b.source, b.epoch) for b in found}
+    self.shown = time.perf_counter(); self._took = self.shown - start
 
 @patch
 def _is_full(self:LiveClunk, b, detector):
@@ -83,8 +84,15 @@ def _is_full(self:LiveClunk, b, detector):
 @patch
 def _draw(self:LiveClunk, detector, found):
     import matplotlib.pyplot as plt
+    more = [o for o in (getattr(self.learn, n, None) for n in ('data_mix', 'accuracy_tracker')) if o is not None]
     if self.fig is None:
-        self.fig, self.ax = plt.subplots(figsize=(7, 3), dpi=80, layout='constrained'); plt.close(self.fig)
+        n = 1 + len(more)
+        self.fig, axs = plt.subplots(n, 1, figsize=(7, 1.6 + 1.6*n), dpi=80, layout='constrained', height_ratios=[2, *[1]*len(more)], squeeze=False)
+        self.axs = axs[:, 0]; self.ax = self.axs[0]; plt.close(self.fig)
         self.out = display(self.fig, display_id=True)
     draw_losses(self.ax, detector.series, detector.starts, found)
+    for ax, o in zip(self.axs[1:], more):
+        ax.clear()
+        if hasattr(type(o), 'plot_shares'): len(o.log) and o.plot_shares(ax)
+        elif o.records: o.plot(ax=ax)
     if self.out: self.out.update(self.fig)
