@@ -118,7 +118,7 @@ def _figures(self:SpikeGuard):
     norm = norm.full_tensor() if hasattr(norm, 'full_tensor') else norm
     return torch.cat([sums[0]/sums[1], norm.clamp(min=1e-30).log()[None]]), torch.cat([sums[1], sums.new_ones(1)])
 
-# %% ../nbs/25_guard.ipynb #cae934da
+# %% ../nbs/25_guard.ipynb #1303b639
 @patch
 def after_batch(self:SpikeGuard):
     smooth = self.recorder.smooth_loss if hasattr(self.learn, 'recorder') else None
@@ -141,7 +141,7 @@ def _enter(self:SpikeGuard, batch, flag, value, rows, score, centre, scale):
     ids, losses, there = zip(*batch); first, last = ids[0].step, ids[-1].step
     stream, source, row = (np.concatenate([getattr(i, n) for i in ids]) for n in ('stream', 'source', 'row'))
     loss, at = torch.cat(losses).float().cpu(), torch.from_numpy(stream)
-    guilty = (((loss - centre.cpu()[at])/scale.cpu()[at] > self.sigma) | ~loss.isfinite()).numpy() & torch.cat(there).cpu().numpy()
+    guilty = (((loss - centre.cpu()[at])/scale.cpu()[at] > self.sigma/2) | ~loss.isfinite()).numpy() & torch.cat(there).cpu().numpy()
     if guilty.sum() > len(row)/2: guilty[:] = False # then it is the model
     blamed = self._together({n: row[guilty & (source == i)].tolist() for i, n in enumerate(self.mixture.names)})
     for n, r in blamed.items(): self.blamed[n] = sorted({*self.blamed.get(n, []), *r})
