@@ -13,7 +13,7 @@ from fastcore.basics import patch, store_attr
 from fastai.learner import Recorder, ValueMetric
 from .callback import LeanCallback
 from .datamix import check_model
-from .metrics import SourceStats, backward_transfer, forgetting, retention
+from .metrics import SourceStats, backward_transfer, forgetting, logits_of, retention
 from .schedule import COLORS
 
 # %% ../nbs/22_accuracy.ipynb #5905ded0
@@ -29,7 +29,7 @@ def evaluate(
     with torch.no_grad():
         for x, y in loader:
             pred = model(x.to(device))
-            stats.add(getattr(pred, 'logits', pred), y.to(device), torch.from_numpy(loader.ids.source))
+            stats.add(logits_of(pred), y.to(device), torch.from_numpy(loader.ids.source))
     model.train(was)
     return pd.DataFrame(stats.result(), index=pd.Index(loader.names, name='source'))
 
@@ -57,7 +57,7 @@ class AccuracyTracker(LeanCallback):
     def before_validate(self):
         if self._fitting: self._stats = SourceStats(len(self.names), self.topk)
     def after_batch(self):
-        if self._fitting: self._stats.add(getattr(self.pred, 'logits', self.pred), self.yb[0], torch.from_numpy(self.dl.ids.source))
+        if self._fitting: self._stats.add(logits_of(self.pred), self.yb[0], torch.from_numpy(self.dl.ids.source))
     def after_validate(self):
         if not self._fitting: return
         self._now = self._stats.result()

@@ -12,8 +12,8 @@ import copy
 import numpy as np, torch, torch.nn.functional as F
 from fastcore.basics import patch, store_attr
 from .callback import LeanCallback
-from .loader import to_xy
-from .metrics import next_token_loss
+from .loader import evenly, read_rows
+from .metrics import logits_of, next_token_loss
 
 # %% ../nbs/33_anchor.ipynb #68dfda3d
 def kl_from(
@@ -42,8 +42,8 @@ class AnchorOutputs(LeanCallback):
     def after_loss(self):
         rows = torch.from_numpy(np.flatnonzero(np.isin(self.dl.ids.source, self.guarded))).to(self.y.device)
         if not len(rows): return
-        with torch.no_grad(): was = self.start(self.x[rows]); was = getattr(was, 'logits', was)
-        self.learn.loss_grad = self.loss_grad + self.weight*len(rows)/len(self.y)*kl_from(was, getattr(self.pred, 'logits', self.pred)[rows], self.y[rows])
+        with torch.no_grad(): was = logits_of(self.start(self.x[rows]), whole=True)
+        self.learn.loss_grad = self.loss_grad + self.weight*len(rows)/len(self.y)*kl_from(was, logits_of(self.pred, whole=True)[rows], self.y[rows])
     def after_fit(self): self.start = None
 
 # %% ../nbs/33_anchor.ipynb #81417990
@@ -56,9 +56,9 @@ def fisher_diagonal(
     ps = [p for p in model.parameters() if p.requires_grad]; sums, was = [torch.zeros_like(p) for p in ps], model.training
     model.eval()
     for s in sources:
-        for i in np.unique(np.linspace(0, len(s) - 1, min(rows, len(s))).astype(int)):
-            x, y = to_xy(s.take(np.array([i])), ps[0].device); pred = model(x)
-            for a, g in zip(sums, torch.autograd.grad(next_token_loss(getattr(pred, 'logits', pred), y), ps)): a += g**2
+        for i in evenly(len(s), rows):
+            x, y = read_rows(s, np.array([i]), ps[0].device)
+            for a, g in zip(sums, torch.autograd.grad(next_token_loss(logits_of(model(x), whole=True), y), ps)): a += g**2
     model.train(was)
     mean = sum(a.sum() for a in sums)/sum(a.numel() for a in sums)
     return [a/mean for a in sums]

@@ -14,7 +14,7 @@ import numpy as np, torch, torch.distributed as dist
 from fastcore.basics import patch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
-from .metrics import next_token_loss
+from .metrics import logits_of, next_token_loss
 
 # %% ../nbs/19_callback.ipynb #ce0871cc
 class LeanCallback(Callback):
@@ -38,7 +38,7 @@ def row_losses(self:Learner):
     made_for, value = self.__dict__.get('_rows', (None, None))
     if made_for is None or made_for() is not self.pred:
         rows = getattr(self.loss_func, 'rows', next_token_loss.rows)
-        value = rows(getattr(self.pred, 'logits', self.pred), self.yb[0])
+        value = rows(logits_of(self.pred), self.yb[0])
         self._rows = weakref.ref(self.pred), value
     return value
 

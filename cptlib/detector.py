@@ -14,8 +14,8 @@ from fastcore.basics import patch, store_attr
 from .advice import advised, advice as advice_on
 from .callback import LeanCallback, LossLog
 from .clunk import OnlineClunk
-from .loader import to_xy
-from .metrics import rowwise_loss, token_losses
+from .loader import evenly, to_xy
+from .metrics import logits_of, rowwise_loss, token_losses
 from .paired import OnlinePaired, PairedReport
 from .verdict import judge, probe_gap
 
@@ -24,14 +24,15 @@ def losses_of_rows(
     model, # maps token ids [rows, positions] to logits
     tokens:np.ndarray, # [rows, row_len+1]
     bs:int=32, # rows at a time
+    pad:int=None, # the token that pads them, if they are packed
 )->np.ndarray: # [rows] nats
     "Loss of each row in evaluation mode, without gradients; the model is left as it was."
     was, device, out = model.training, next(model.parameters()).device, []
     model.eval()
     with torch.no_grad():
         for i in range(0, len(tokens), bs):
-            x, y = to_xy(tokens[i:i+bs], device); pred = model(x)
-            out.append(rowwise_loss(token_losses(getattr(pred, "logits", pred), y), y))
+            x, y = to_xy(tokens[i:i+bs], device, pad); pred = model(x)
+            out.append(rowwise_loss(token_losses(logits_of(pred), y), y))
     model.train(was)
     return torch.cat(out).cpu().numpy()
 
@@ -127,10 +128,10 @@ def _probe(self:ClunkDetector, ids):
         i, ahead = m.names.index(name), m.plan(ids.step + 1)
         if not (ahead.epoch[ahead.source == i] > 0).any(): continue
         self._to_probe.remove(name)
-        coming = [p.row[(p.source == i) & (p.epoch == 1)] for p in map(m.plan, range(ids.step + 1, ids.step + 1 + m._block))]
+        coming = [p.row[(p.source == i) & (p.epoch == 1)] for p in map(m.plan, range(ids.step + 1, ids.step + 65))]
         once, never = np.concatenate(coming)[:self.probe_rows], self.probe[name]
-        unseen = np.unique(np.linspace(0, len(never) - 1, min(self.probe_rows, len(never))).astype(int))
-        self._gap = probe_gap(losses_of_rows(self.model, never.take(unseen)), losses_of_rows(self.model, m.sources[i].take(once)))
+        unseen, seen = (losses_of_rows(self.model, s.take(r), pad=s.pad) for s, r in ((never, evenly(len(never), self.probe_rows)), (m.sources[i], once)))
+        self._gap = probe_gap(unseen, seen)
 
 @patch
 def _judged(self:ClunkDetector, boundaries):

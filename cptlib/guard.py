@@ -53,8 +53,7 @@ class SpikeGuard(LeanCallback):
 
     def before_fit(self):
         if self.only_validates: return
-        self.mixture = getattr(self.dls.train, 'mixture', None)
-        if self.mixture is None: raise ValueError("SpikeGuard needs a mixture's loader as learn.dls.train; make the DataLoaders with mixture.dls(...)")
+        self.mixture = self.find_mixture()
         self.names = [*self.mixture.schedule.names, 'gradient']
         self.rolling = Rolling(len(self.names), self.window, self.sigma, next(self.model.parameters()).device)
         self.ledger, self.blamed, self.left_out, self.trouble = [], {}, set(), []

@@ -13,8 +13,8 @@ import numpy as np, pandas as pd, torch
 from fastcore.basics import patch, store_attr
 from .callback import LeanCallback
 from .control import PrimalDual, Seen, bounded, combined, filtered, repetition_caps, two_views, wander
-from .loader import ValidLoader, to_xy
-from .metrics import rowwise_loss, token_losses
+from .loader import ValidLoader, evenly, read_rows
+from .metrics import logits_of, rowwise_loss, token_losses
 from .schedule import COLORS
 
 # %% ../nbs/32b_retain.ipynb #feff3ab0
@@ -22,7 +22,7 @@ def _other_rows(loader, i, n):
     "Up to `n` rows of the source `i` which the validation leaves out, at equal distances; any, if it leaves out none."
     used = np.concatenate([rows for j, rows in loader.parts if j == i]); free = np.setdiff1d(np.arange(len(loader.sources[i])), used)
     free = free if len(free) else used
-    return np.random.default_rng(i).permutation(free[np.unique(np.linspace(0, len(free) - 1, min(n, len(free))).astype(int))])
+    return np.random.default_rng(i).permutation(free[evenly(len(free), n)])
 
 class Retain(LeanCallback):
     "Move mixture weights while training, so that no guarded source loses more than `tolerance` of accuracy."
@@ -64,8 +64,8 @@ class Retain(LeanCallback):
 # %% ../nbs/32b_retain.ipynb #56d19e06
 @patch
 def _check_sources(self:Retain):
-    self.mixture, valid = getattr(self.dls.train, 'mixture', None), self.dls.valid
-    if self.mixture is None or not isinstance(valid, ValidLoader): raise ValueError("Retain needs a mixture's loaders; make the DataLoaders with mixture.dls(...)")
+    self.mixture, valid = self.find_mixture(), self.dls.valid
+    if not isinstance(valid, ValidLoader): raise ValueError("Retain needs a mixture's loaders; make the DataLoaders with mixture.dls(...)")
     names = self.mixture.schedule.names
     for n in self.sources:
         if n not in names: raise ValueError(f"guarded source {n!r} is not in the mixture, whose sources are {names}")
@@ -92,9 +92,9 @@ def _time(self:Retain): return self.mixture._clock()[0] + (self.mixture.step - s
 def _measure(self:Retain, i, turn):
     "Accuracy and loss [rows] of those rows of the watched source `i` whose turn it is."
     source = self.dls.valid.sources[self.dls.valid.names.index(self.watched[i])]; rows = self.picked[i][turn % len(self.picked[i])]
-    x, y = to_xy(source.take(rows), next(self.model.parameters()).device); was = self.model.training
+    x, y = read_rows(source, rows, next(self.model.parameters()).device); was = self.model.training
     self.model.eval()
-    with torch.no_grad(): pred = self.model(x); pred = getattr(pred, 'logits', pred)
+    with torch.no_grad(): pred = logits_of(self.model(x), whole=True)
     self.model.train(was)
     right = ((pred.argmax(-1) == y) & (y >= 0)).sum(1)/(y >= 0).sum(1).clamp(min=1)
     return torch.stack([right.float(), rowwise_loss(token_losses(pred, y), y)]).double().cpu().numpy()
