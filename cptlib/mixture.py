@@ -167,7 +167,7 @@ def _runs(self:Mixture, whole):
 def _fill(self:Mixture, step):
     "Plan from `step` to the end of its block."
     served = self._served_at(step); dealt = self._deal(served, step)
-    self._first, self._plans = step, [Ids(step + i, *o) for i, o in enumerate(zip(*self._rows(dealt, served)))]
+    self._first, self._plans = step, list(map(Ids, range(step, step + len(dealt)), *self._rows(dealt, served)))
     self._dealt, self._anchor = np.vstack([served[None], dealt]), (step, served)
     self._cuts = self._runs(np.diff(self._dealt, axis=0))
 
