@@ -28,11 +28,13 @@ from .guard import *
 from .optim import *
 from .layers import *
 from .recipes import *
+from .few_rows import *
 from .control import *
 from .retain import *
 from .anchor import *
 from .learner import *
 from .facts import *
 from .demo import *
+from .runs import *
 from .compare import *
 from .sweep import *

@@ -12,7 +12,8 @@ import math, time
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch, store_attr
 from .callback import LeanCallback
-from .control import PrimalDual, Seen, bounded, combined, filtered, repetition_caps, two_views, wander
+from .control import PrimalDual, Seen, bounded, repetition_caps
+from .few_rows import combined, filtered, two_views, wander
 from .loader import ValidLoader, evenly, read_rows
 from .metrics import logits_of, rowwise_loss, token_losses
 from .schedule import COLORS
