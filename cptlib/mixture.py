@@ -125,6 +125,14 @@ def _when(self:Mixture, stream, amount):
     (t, u), s = self._clock(), self.schedule
     return self.origin + (s.when(stream, (amount - self.base[stream])/(self.bs*u) + s.due(t)[stream]) - t)*u
 
+@patch
+def weights_at(self:Mixture,
+    step:int=None, # any step (default: the current one)
+)->np.ndarray: # [streams] shares that add up to 1
+    "What the schedule asks for at `step`, in the order of its names."
+    (t, u), k = self._clock(), self.step if step is None else step
+    return self.schedule.weights(t + (k - self.origin)/u)
+
 # %% ../nbs/04_mixture.ipynb #813056b3
 @patch
 def _deal(self:Mixture, served, step):
@@ -166,15 +174,17 @@ def _runs(self:Mixture, whole):
 @patch
 def _fill(self:Mixture, step):
     "Plan from `step` to the end of its block."
-    served = self._served_at(step); dealt = self._deal(served, step)
+    served = self.served_at(step); dealt = self._deal(served, step)
     self._first, self._plans = step, list(map(Ids, range(step, step + len(dealt)), *self._rows(dealt, served)))
     self._dealt, self._anchor = np.vstack([served[None], dealt]), (step, served)
     self._cuts = self._runs(np.diff(self._dealt, axis=0))
 
 # %% ../nbs/04_mixture.ipynb #73c96565
 @patch
-def _served_at(self:Mixture, step):
-    "Rows dealt per stream before `step` [streams]."
+def served_at(self:Mixture,
+    step:int, # any step from the last change of weights on
+)->np.ndarray: # [streams] rows
+    "How many rows of each stream were dealt before `step`; a stream is a source, or one half of a curated one."
     if step < self.origin: raise ValueError(f"step {step} lies before step {self.origin}, at which the weights were last set or the state was loaded")
     if self._plans and self._first <= step <= self._first + len(self._plans): return self._dealt[step - self._first]
     if step > self.origin and self.bs*min(self.schedule.start.min(), self.schedule.end.min()) >= 1:
@@ -262,7 +272,7 @@ def set_weights(self:Mixture,
     "Follow other weights from the current step on. Raises ValueError for bad weights, and for a share under the schedule's floor."
     s, weights = self.schedule, self.schedule.with_weights(weights)
     if weights.names != s.names: raise ValueError(f"the new schedule is over {weights.names}, the running one over {s.names}; keep the sources and their order")
-    base, served = self._target([self.step])[0], self._served_at(self.step)
+    base, served = self._target([self.step])[0], self.served_at(self.step)
     self._begin(weights, self.step, base, served, self.rows + (self.step - self.origin)*self.bs)
 
 # %% ../nbs/04_mixture.ipynb #c07d026b
@@ -271,7 +281,7 @@ def delivered(self:Mixture,
     step:int=None, # steps done (default: the current step)
 )->dict: # name -> dict(rows, tokens, share, epochs)
     "What the first `step` batches held, per source."
-    served = self._served_at(self.step if step is None else step)
+    served = self.served_at(self.step if step is None else step)
     index = np.array([o.index for o in self.streams])
     rows = np.bincount(index, served, minlength=len(self.sources)).astype(int).tolist()
     total = max(sum(rows), 1)
@@ -294,7 +304,7 @@ def _repr_html_(self:Mixture):
 def state_dict(self:Mixture)->dict: # JSON-able
     "Where the mixture stands: enough to go on, bit for bit."
     return dict(version=1, step=self.step, steps=self.steps, bs=self.bs, seed=self.seed, row_len=self.row_len, rows=self.rows,
-                origin=self.origin, base=self.base.tolist(), origin_served=self.served.tolist(), served=self._served_at(self.step).tolist(),
+                origin=self.origin, base=self.base.tolist(), origin_served=self.served.tolist(), served=self.served_at(self.step).tolist(),
                 schedule=self.schedule.to_dict(), tokenizer=self.tokenizer, sources={s.name: dict(rows=len(s), content=s.content) for s in self.sources})
 
 @patch
