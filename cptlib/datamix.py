@@ -12,7 +12,7 @@ import time, warnings
 import numpy as np, pandas as pd
 from fastcore.basics import patch, store_attr
 from torch import nn
-from .callback import LeanCallback, LossLog
+from .callback import LeanCallback, LossReader
 from .schedule import COLORS
 from .text import fingerprint_diff
 
@@ -39,9 +39,9 @@ def check_model(
                              f"give the model vocab_size={s.vocab_size}, or prepare the source with the model's tokenizer")
 
 # %% ../nbs/20_datamix.ipynb #fdec2702
-class DataMix(LeanCallback):
+class DataMix(LossReader):
     "Log what a `Mixture` delivers to a `Learner` per source, and let its weights be changed while it trains."
-    order, run_valid = 45, False # before Recorder (50)
+    order = 45 # before Recorder (50)
     def __init__(self,
         warn_epochs:float=4, # warn when a source has been served this many times over
     ): store_attr(); self._reset()
@@ -56,34 +56,35 @@ class DataMix(LeanCallback):
         pending = self._pending; self._reset()
         self._rewind = self.mixture.state_dict() if hasattr(self.learn, 'lr_finder') else None # a search for a learning rate uses up no data
         if pending is not None: self.mixture.set_weights(pending)
-        self._running, self._waited, self.losses = True, self.dls.train.wait, self._new_log()
+        self._running, self._waited = True, self.dls.train.wait; self.new_log()
         self._before = np.array([d['rows'] for d in self.mixture.delivered().values()])
 
-    def _new_log(self): return LossLog(len(self.mixture.streams), world=self.mixture.world)
     def before_train(self): self._since = time.perf_counter()
     def after_batch(self):
-        self._take(self.losses.add(self.dl.ids, self.row_losses))
+        super().after_batch()
         if self._pending is not None: self.mixture.set_weights(self._pending); self._pending = None
     def after_train(self):
-        self._take(self.losses.fetch())
+        super().after_train()
         self._seconds += time.perf_counter() - self._since
     def after_fit(self):
         self._running = False
         if getattr(self, '_rewind', None): self.mixture.load_state_dict(self._rewind)
 
     def state_dict(self):
-        self._take(self.losses.fetch()); log = self.log
+        self.losses.fetch(); log = self.log
         return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), rows=self._served().to_numpy(), before=self._before, names=list(log.columns), warned=sorted(self._warned), seconds=self._seconds)
     def load_state_dict(self, state):
-        self._steps, self._warned, self._seconds, self.losses = [state['steps']], set(state['warned']), state['seconds'], self._new_log()
+        self._steps, self._warned, self._seconds = [state['steps']], set(state['warned']), state['seconds']; self.new_log()
         self._loss, self._counts, before = ([pd.DataFrame(np.atleast_2d(state[k]), columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)]
                                           for k in ('loss', 'rows', 'before'))
         self._before = np.nan_to_num(before[0][0]).astype(int)
 
 # %% ../nbs/20_datamix.ipynb #76f1a7c9
 @patch
-def _take(self:DataMix, chunk):
-    if chunk is None: return
+def take(self:DataMix,
+    chunk, # `Chunk` of training losses
+):
+    "Enter some steps into the log."
     index = np.array([o.index for o in self.mixture.streams])
     share = chunk.rows[:, :, None]*(index[:, None] == np.arange(len(self.mixture.sources)))
     with np.errstate(invalid='ignore'): loss = np.einsum('ns,nsj->nj', np.nan_to_num(chunk.loss), share)/share.sum(1)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np, torch
 from fastcore.basics import patch, store_attr
 from .advice import advised, advice as advice_on
-from .callback import LeanCallback, LossLog
+from .callback import LossReader
 from .clunk import OnlineClunk
 from .loader import evenly, to_xy
 from .metrics import logits_of, rowwise_loss, token_losses
@@ -37,9 +37,9 @@ def losses_of_rows(
     return torch.cat(out).cpu().numpy()
 
 # %% ../nbs/21_detector.ipynb #59e04372
-class ClunkDetector(LeanCallback):
+class ClunkDetector(LossReader):
     "Test every epoch boundary of every source of a `Mixture` for a step down in the training loss."
-    order, run_valid = 46, False # after DataMix (45), before Recorder (50)
+    order = 46 # after DataMix (45), before Recorder (50)
     def __init__(self,
         alpha:float=0.01, # chance of a false alarm that is accepted for the whole run
         probe:dict=None, # {source name: `Source` of rows of the same kind that are never trained on}
@@ -58,15 +58,14 @@ class ClunkDetector(LeanCallback):
         self.series, self.starts = {n: [] for n in self.names}, {n: [0] for n in self.names}
         self._flags, self._at = ({n: [] for n in self.names} for _ in range(2))
         self.pairs = {n: OnlinePaired(self.alpha) for n in self.names}
-        self.losses = LossLog(len(self.names), world=self.mixture.world)
+        self.new_log()
 
     def after_batch(self):
-        self._take(self.losses.add(self.dl.ids, self.row_losses))
+        super().after_batch()
         if self._to_probe: self._probe(self.dl.ids)
-    def after_train(self): self._take(self.losses.fetch())
 
     def state_dict(self):
-        self._take(self.losses.fetch())
+        self.losses.fetch()
         return dict(series={n: np.array(y) for n, y in self.series.items()}, starts=self.starts, flags=self._flags,
                     epoch={n: int(e) for n, e in self._epoch.items()}, taken=self._taken, gap=self._gap, to_probe=self._to_probe,
                     at=self._at, pairs={n: o.state_dict() for n, o in self.pairs.items()})
@@ -78,20 +77,23 @@ class ClunkDetector(LeanCallback):
 
 # %% ../nbs/21_detector.ipynb #34f1f7c5
 @patch
-def _take(self:ClunkDetector, chunk):
-    if chunk is None: return
-    for k in range(len(chunk.step)):
+def take(self:ClunkDetector,
+    chunk, # `Chunk` of training losses
+):
+    "Follow every stream through some steps."
+    for k, (ids, losses) in enumerate(zip(chunk.ids, chunk.losses)):
+        ok = np.isfinite(losses)
         for i in np.flatnonzero(chunk.rows[k]):
-            mine = (chunk.ids[k].stream == i) & np.isfinite(chunk.losses[k])
-            self._one(self.names[i], chunk.step[k], chunk.loss[k, i], chunk.first[k, i], chunk.last[k, i], chunk.losses[k][mine], chunk.ids[k].row[mine])
-        self._taken += 1
+            mine = (ids.stream == i) & ok
+            self._one(self.names[i], self._taken + k, chunk.step[k], chunk.loss[k, i], chunk.first[k, i], chunk.last[k, i], losses[mine], ids.row[mine])
+    self._taken += len(chunk.step)
 
 @patch
-def _one(self:ClunkDetector, name, step, loss, first, last, losses, rows):
+def _one(self:ClunkDetector, name, taken, step, loss, first, last, losses, rows):
     online = self.online[name]
     if last > self._epoch.setdefault(name, last):
         self._epoch[name] = last
-        self._boundary(name, self._rate_steps())
+        self._boundary(name, self._rate_steps(taken))
         self._at[name].append(int(step)); self.pairs[name].boundary()
     if first != last: return # the end of one epoch and the beginning of the next
     self.series[name].append(loss); self.pairs[name].add(losses, rows)
@@ -111,8 +113,8 @@ def _replay(self:ClunkDetector, name, losses, starts, flags):
         for loss in losses[lo:hi]: self.series[name].append(loss); self.online[name].add(loss)
 
 @patch
-def _rate_steps(self:ClunkDetector):
-    lrs = self.recorder.lrs[max(self._taken - 2, 0):self._taken + 2] if hasattr(self.learn, 'recorder') else []
+def _rate_steps(self:ClunkDetector, taken):
+    lrs = self.recorder.lrs[max(taken - 2, 0):taken + 2] if hasattr(self.learn, 'recorder') else []
     return ['metadata'] if len(lrs) and max(lrs) > 1.1*min(lrs) > 0 else []
 
 @patch
@@ -142,7 +144,7 @@ def _judged(self:ClunkDetector, boundaries):
 def report(self:ClunkDetector):
     "The `ClunkReport` of the training so far."
     if not self.online: raise ValueError("nothing trained yet: call learn.fit first, then read the report")
-    self._take(self.losses.fetch())
+    self.losses.fetch()
     return advised(self._judged([b for o in self.online.values() for b in o.boundaries]))
 
 # %% ../nbs/21_detector.ipynb #75e3a2c8
