@@ -18,11 +18,12 @@ from fastai.callback.all import GradientAccumulation, GradientClip, ParamSchedul
 from .accuracy import AccuracyTracker
 from .callback import LeanCallback
 from .checkpoint import Checkpoint
-from .datamix import DataMix, check_model
+from .datamix import DataMix
 from .detector import ClunkDetector
 from .loader import MixtureLoader
 from .metrics import next_token_loss
 from .mixture import Mixture
+from .model import check_model
 from .text import tokenizer_fingerprint
 
 # %% ../nbs/50_learner.ipynb #d2249dfe
