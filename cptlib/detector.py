@@ -16,6 +16,7 @@ from .callback import LossReader
 from .clunk import OnlineClunk
 from .loader import evenly, to_xy
 from .metrics import logits_of, rowwise_loss, token_losses
+from .model import evaluating
 from .paired import OnlinePaired, PairedReport
 from .verdict import judge, probe_gap
 
@@ -27,13 +28,11 @@ def losses_of_rows(
     pad:int=None, # the token that pads them, if they are packed
 )->np.ndarray: # [rows] nats
     "Loss of each row in evaluation mode, without gradients; the model is left as it was."
-    was, device, out = model.training, next(model.parameters()).device, []
-    model.eval()
-    with torch.no_grad():
+    device, out = next(model.parameters()).device, []
+    with evaluating(model), torch.no_grad():
         for i in range(0, len(tokens), bs):
             x, y = to_xy(tokens[i:i+bs], device, pad); pred = model(x)
             out.append(rowwise_loss(token_losses(logits_of(pred), y), y))
-    model.train(was)
     return torch.cat(out).cpu().numpy()
 
 # %% ../nbs/21_detector.ipynb #59e04372
