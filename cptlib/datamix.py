@@ -9,6 +9,7 @@ __all__ = ['DataMix']
 
 # %% ../nbs/20_datamix.ipynb #a4c56b31
 import time, warnings
+from itertools import cycle
 import numpy as np, pandas as pd
 from fastcore.basics import patch, store_attr
 from .callback import LeanCallback, LossReader
@@ -116,19 +117,17 @@ def load_state_dict(self:DataMix, state):
     self._loss, self._counts, self._before = [ours('loss')], [ours('rows')], np.nan_to_num(ours('before')[0]).astype(int)
 
 # %% ../nbs/20_datamix.ipynb #e7a3023e
-def _colors(n): return [COLORS[i % 7] for i in range(n)]
-
 @patch
 def plot_shares(self:DataMix,
     ax, # matplotlib axes
 ):
     "Draw the shares delivered, and how long was waited for data."
     rows = self._served(); share = rows.rolling(max(len(rows)//50, 2), center=True, min_periods=1).mean()
-    ax.stackplot(rows.index, share.T/share.sum(1).to_numpy(), colors=_colors(rows.shape[1]), edgecolor='white')
+    ax.stackplot(rows.index, share.T/share.sum(axis=1).to_numpy(), colors=COLORS, edgecolor='white')
     ax.set(xlabel=f'step (waited for data: {self.data_wait:.2%} of the time)', ylabel='share', ylim=(0, 1))
     return ax
 
-# %% ../nbs/20_datamix.ipynb #24338f99
+# %% ../nbs/20_datamix.ipynb #45787ad0
 @patch
 def plot(self:DataMix):
     "Draw the training loss of each source, a tick where one of its epochs begins, the shares delivered, and how long was waited for data."
@@ -136,7 +135,7 @@ def plot(self:DataMix):
     fig, (ax, ax2) = plt.subplots(2, 1, figsize=(7, 4), sharex=True, height_ratios=[2, 1], layout='constrained')
     log, rows = self.log, self._served()
     epoch = (rows.cumsum() + self._before)//[len(s) for s in self.mixture.sources]
-    for n, c in zip(log, _colors(log.shape[1])):
+    for n, c in zip(log, cycle(COLORS)):
         ax.plot(log.index, log[n], color=c, lw=1, label=n)
         new = epoch.index[epoch[n].diff() > 0]
         ax.plot(new, log[n].loc[new], '|', color=c, ms=14, mew=2)
