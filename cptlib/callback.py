@@ -53,6 +53,7 @@ class Chunk(NamedTuple):
     ids:list # [n] `Ids` of each step
     losses:list # [n] arrays: loss of each row of the step; NaN or infinite where it was no number
 
+# %% ../nbs/19_callback.ipynb #4f178526
 def as_chunk(
     ids:list, # `Ids` of some steps
     loss:np.ndarray, # [all of their rows] row losses
@@ -83,6 +84,7 @@ def whole_batches(
     join = lambda parts: np.stack(parts, -1).ravel()
     return [type(o[0])(o[0].step, *(join([i[k] for i in o]) for k in range(1, 5))) for o in zip(*(i for i, _ in every))], join([l for _, l in every])
 
+# %% ../nbs/19_callback.ipynb #4f0d69aa
 class LossLog:
     "Collects row losses and the ids they belong to, without waiting for the device."
     def __init__(self,

@@ -63,17 +63,6 @@ class ClunkDetector(LossReader):
         super().after_batch()
         if self._to_probe: self._probe(self.dl.ids)
 
-    def state_dict(self):
-        self.losses.fetch()
-        return dict(series={n: np.array(y) for n, y in self.series.items()}, starts=self.starts, flags=self._flags,
-                    epoch={n: int(e) for n, e in self._epoch.items()}, taken=self._taken, gap=self._gap, to_probe=self._to_probe,
-                    at=self._at, pairs={n: o.state_dict() for n, o in self.pairs.items()})
-    def load_state_dict(self, state):
-        self._begin(); self._epoch, self._taken, self._gap, self._to_probe = (state[k] for k in ('epoch', 'taken', 'gap', 'to_probe'))
-        for n in {*self.names} & {*state['series']}:
-            self._replay(n, state['series'][n].tolist(), state['starts'][n], state['flags'][n])
-            self._at[n] = state['at'][n]; self.pairs[n].load_state_dict(state['pairs'][n])
-
 # %% ../nbs/21_detector.ipynb #34f1f7c5
 @patch
 def take(self:ClunkDetector,
@@ -102,14 +91,6 @@ def _one(self:ClunkDetector, name, taken, step, loss, first, last, losses, rows)
 def _boundary(self:ClunkDetector, name, flags):
     self.online[name].boundary(repeats=1., flags=flags)
     self.starts[name].append(len(self.series[name])); self._flags[name].append(flags)
-
-@patch
-def _replay(self:ClunkDetector, name, losses, starts, flags):
-    "What was seen before a checkpoint, once more."
-    edges = [*starts, len(losses)]
-    for k, (lo, hi) in enumerate(zip(edges, edges[1:])):
-        if k: self._boundary(name, flags[k-1])
-        for loss in losses[lo:hi]: self.series[name].append(loss); self.online[name].add(loss)
 
 @patch
 def _rate_steps(self:ClunkDetector, taken):
@@ -162,3 +143,26 @@ def advice(self:ClunkDetector,
     "What to do, given how accuracy or loss on unseen rows went, by the steps of the mixture."
     r = self.report
     return advice_on(replace(r, boundaries=[replace(b, index=self._at[b.source][b.epoch - 1]) for b in r.boundaries]), **histories)
+
+# %% ../nbs/21_detector.ipynb #9cb171b8
+@patch
+def state_dict(self:ClunkDetector):
+    self.losses.fetch()
+    return dict(series={n: np.array(y) for n, y in self.series.items()}, starts=self.starts, flags=self._flags,
+                epoch={n: int(e) for n, e in self._epoch.items()}, taken=self._taken, gap=self._gap, to_probe=self._to_probe,
+                at=self._at, pairs={n: o.state_dict() for n, o in self.pairs.items()})
+
+@patch
+def load_state_dict(self:ClunkDetector, state):
+    self._begin(); self._epoch, self._taken, self._gap, self._to_probe = (state[k] for k in ('epoch', 'taken', 'gap', 'to_probe'))
+    for n in {*self.names} & {*state['series']}:
+        self._replay(n, state['series'][n].tolist(), state['starts'][n], state['flags'][n])
+        self._at[n] = state['at'][n]; self.pairs[n].load_state_dict(state['pairs'][n])
+
+@patch
+def _replay(self:ClunkDetector, name, losses, starts, flags):
+    "What was seen before a checkpoint, once more."
+    edges = [*starts, len(losses)]
+    for k, (lo, hi) in enumerate(zip(edges, edges[1:])):
+        if k: self._boundary(name, flags[k-1])
+        for loss in losses[lo:hi]: self.series[name].append(loss); self.online[name].add(loss)
