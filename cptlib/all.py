@@ -18,6 +18,7 @@ from .advice import *
 from .chunked import *
 from .gpt import *
 from .recall import *
+from .model import *
 from .callback import *
 from .datamix import *
 from .detector import *
