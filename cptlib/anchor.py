@@ -14,6 +14,7 @@ from fastcore.basics import patch, store_attr
 from .callback import LeanCallback
 from .loader import evenly, read_rows
 from .metrics import logits_of, next_token_loss
+from .model import evaluating
 
 # %% ../nbs/33_anchor.ipynb #68dfda3d
 def kl_from(
@@ -53,13 +54,11 @@ def fisher_diagonal(
     rows:int=64, # rows of each, at equal distances
 )->list: # one tensor for each trainable parameter, of its shape; their mean is 1
     "Mean squared gradient of the loss of a row, over the rows of all sources."
-    ps = [p for p in model.parameters() if p.requires_grad]; sums, was = [torch.zeros_like(p) for p in ps], model.training
-    model.eval()
-    for s in sources:
-        for i in evenly(len(s), rows):
+    ps = [p for p in model.parameters() if p.requires_grad]; sums = [torch.zeros_like(p) for p in ps]
+    with evaluating(model):
+        for s, i in ((s, i) for s in sources for i in evenly(len(s), rows)):
             x, y = read_rows(s, np.array([i]), ps[0].device)
             for a, g in zip(sums, torch.autograd.grad(next_token_loss(logits_of(model(x), whole=True), y), ps)): a += g**2
-    model.train(was)
     mean = sum(a.sum() for a in sums)/sum(a.numel() for a in sums)
     return [a/mean for a in sums]
 

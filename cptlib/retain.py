@@ -16,6 +16,7 @@ from .control import PrimalDual, Seen, bounded, repetition_caps
 from .few_rows import combined, filtered, two_views, wander
 from .loader import ValidLoader, evenly, read_rows
 from .metrics import logits_of, rowwise_loss, token_losses
+from .model import evaluating
 from .schedule import COLORS
 
 # %% ../nbs/32b_retain.ipynb #feff3ab0
@@ -90,10 +91,8 @@ def _begin(self:Retain):
 def _measure(self:Retain, i, turn):
     "Accuracy and loss [rows] of those rows of the watched source `i` whose turn it is."
     source = self.dls.valid.sources[self.dls.valid.names.index(self.watched[i])]; rows = self.picked[i][turn % len(self.picked[i])]
-    x, y = read_rows(source, rows, next(self.model.parameters()).device); was = self.model.training
-    self.model.eval()
-    with torch.no_grad(): pred = logits_of(self.model(x), whole=True)
-    self.model.train(was)
+    x, y = read_rows(source, rows, next(self.model.parameters()).device)
+    with evaluating(self.model), torch.no_grad(): pred = logits_of(self.model(x), whole=True)
     right = ((pred.argmax(-1) == y) & (y >= 0)).sum(1)/(y >= 0).sum(1).clamp(min=1)
     return torch.stack([right.float(), rowwise_loss(token_losses(pred, y), y)]).double().cpu().numpy()
 
