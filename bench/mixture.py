@@ -351,7 +351,7 @@ def _first_batch(paths, weights, step=0, batches=64):
     torch.set_num_threads(1); Mixture([Source.open(paths[-1])], {paths[-1].name: 1}, BS, 2048).batch(0) # imports and the allocator are warm
     before, start = _anon(), time.perf_counter()
     m = Mixture([Source.open(p) for p in paths], weights, BS, 2*10**9); load = 0.
-    if step: state = m.state_dict() | dict(step=step, served=m._served_at(step).tolist()); at = time.perf_counter(); m.load_state_dict(json.loads(json.dumps(state))); load = time.perf_counter() - at
+    if step: state = m.state_dict() | dict(step=step, served=m.served_at(step).tolist()); at = time.perf_counter(); m.load_state_dict(json.loads(json.dumps(state))); load = time.perf_counter() - at
     start = at if step else start
     first = next(iter(m)); seconds = time.perf_counter() - start
     same = bool((first[0] == Mixture([Source.open(p) for p in paths], weights, BS, 2*10**9).batch(step)[0]).all()) if step else True

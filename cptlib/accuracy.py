@@ -12,8 +12,8 @@ import numpy as np, pandas as pd, torch
 from fastcore.basics import patch, store_attr
 from fastai.learner import Recorder, ValueMetric
 from .callback import LeanCallback
-from .datamix import check_model
 from .metrics import SourceStats, backward_transfer, forgetting, logits_of, retention
+from .model import check_model, evaluating
 from .schedule import COLORS
 
 # %% ../nbs/22_accuracy.ipynb #5905ded0
@@ -24,13 +24,11 @@ def evaluate(
 )->pd.DataFrame: # one row a source: tokens, loss, accuracy, topk, calibration_error
     "What the model knows of each source, in evaluation mode; the model is left as it was. Raises ValueError for rows of another tokenizer."
     check_model(model, loader.sources)
-    stats, was, device = SourceStats(len(loader.names), topk), model.training, next(model.parameters()).device
-    model.eval()
-    with torch.no_grad():
+    stats, device = SourceStats(len(loader.names), topk), next(model.parameters()).device
+    with evaluating(model), torch.no_grad():
         for x, y in loader:
             pred = model(x.to(device))
             stats.add(logits_of(pred), y.to(device), torch.from_numpy(loader.ids.source))
-    model.train(was)
     return pd.DataFrame(stats.result(), index=pd.Index(loader.names, name='source'))
 
 # %% ../nbs/22_accuracy.ipynb #633c8e16

@@ -18,6 +18,7 @@ from .advice import *
 from .chunked import *
 from .gpt import *
 from .recall import *
+from .model import *
 from .callback import *
 from .datamix import *
 from .detector import *
@@ -28,11 +29,13 @@ from .guard import *
 from .optim import *
 from .layers import *
 from .recipes import *
+from .few_rows import *
 from .control import *
 from .retain import *
 from .anchor import *
 from .learner import *
 from .facts import *
 from .demo import *
+from .runs import *
 from .compare import *
 from .sweep import *

@@ -164,6 +164,22 @@ def _bias(before, after, h, H):
     wide = _bend(_window(before, after, H)[0])
     return 0.4 * abs(wide.mean) * (h/H)**3 if abs(wide.mean) > 2.5*wide.sd else 0.
 
+# %% ../nbs/11_changepoint.ipynb #713f2149
+def _fit_bent(Z, before, after, n, h):
+    "Mixture of the drop and coefficients of the curve, with a bend where the window or the whole epochs have one; and whether it has"
+    bend = _bend(Z)
+    bent = abs(bend.mean) > 2.5*bend.sd
+    mix, coef = _fit_jump(Z, bent)
+    if bent or not _bias(before, after, h, min(n, len(before), len(after), MAX_WINDOW)) > 0.5*mix.sd: return mix, coef, bent
+    return *_fit_jump(Z, True), True
+
+def _sides(before, after, n):
+    "Steps of the shorter epoch, and of the window on each side, where `before` and `after` steps are at hand"
+    n = min(before, after) if n is None else n
+    h = min(window_size(n, n), before, after)
+    if h < MIN_WINDOW: raise ValueError(f'Epochs of {before} and {after} steps leave {h} steps a side, fewer than {MIN_WINDOW}; log every step, or test longer epochs')
+    return n, h
+
 # %% ../nbs/11_changepoint.ipynb #afbaf128
 def boundary_test(
     before, # losses of the epoch before the boundary, one per step, nats; its last `MAX_WINDOW` steps are enough
@@ -172,17 +188,10 @@ def boundary_test(
     alpha=0.01, # level for the detectable drop
 )->Jump:
     "Test for a step at one boundary: local-linear jump, AR(1) noise integrated out by REML weights. ValueError if too short"
-    have = min(len(before), len(after))
-    n = have if n is None else n
-    h = min(window_size(n, n), have)
-    if h < MIN_WINDOW: raise ValueError(f'Epochs of {len(before)} and {len(after)} steps leave {h} steps a side, '
-                                        f'fewer than {MIN_WINDOW}; log every step, or test longer epochs')
+    n, h = _sides(len(before), len(after), n)
     if not (np.isfinite(before).all() and np.isfinite(after).all()): raise ValueError('Losses hold NaN or infinity; drop those steps first')
     Z, zero = _window(before, after, h)
-    bend = _bend(Z)
-    bent = abs(bend.mean) > 2.5*bend.sd
-    mix, coef = _fit_jump(Z, bent)
-    if not bent and _bias(before, after, h, min(n, have, MAX_WINDOW)) > 0.5*mix.sd: bent, (mix, coef) = True, _fit_jump(Z, True)
+    mix, coef, bent = _fit_bent(Z, before, after, n, h)
     return replace(_as_jump(mix, coef + zero*(np.arange(6) == 0), n, h, alpha), turn=_turn(Z, bent, h))
 
 def _as_jump(mix, coef, n, h, alpha):

@@ -54,15 +54,13 @@ def demo_sources(
     return embedded_sources(path, split='train'), embedded_sources(path, split='valid')
 
 # %% ../nbs/52_demo.ipynb #02f25667
-def _run(learn, bar):
-    with learn.quietly(bar): learn.fit_cpt()
-    return learn
-
 def demo_base(train, valid, size, seed, bar=False):
     "A GPT trained on prose alone."
     set_seed(seed)
     mix = Mixture(train[:1], dict(prose=1), size.bs, size.base_steps, seed=seed)
-    return _run(cpt_learner(GPT(256, 96, size.width, size.depth), mix, valid, every=size.base_steps, lr=size.base_lr, rows=size.rows), bar).model
+    learn = cpt_learner(GPT(256, 96, size.width, size.depth), mix, valid, every=size.base_steps, lr=size.base_lr, rows=size.rows)
+    with learn.quietly(bar): learn.fit_cpt()
+    return learn.model
 
 def demo_way(
     base:GPT, # where to start; not changed
@@ -76,7 +74,9 @@ def demo_way(
     "Train on from `base` by one schedule."
     set_seed(seed)
     mix = Mixture(train, schedule, size.bs, size.steps, seed=seed)
-    return _run(cpt_learner(copy.deepcopy(base), mix, valid, every=-(-size.steps//2), lr=size.lr, rows=size.rows, guarded=['prose']), bar)
+    learn = cpt_learner(copy.deepcopy(base), mix, valid, every=-(-size.steps//2), lr=size.lr, rows=size.rows, guarded=['prose'])
+    with learn.quietly(bar): learn.fit_cpt()
+    return learn
 
 # %% ../nbs/52_demo.ipynb #3384d3fc
 class Demo:

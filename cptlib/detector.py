@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np, torch
 from fastcore.basics import patch, store_attr
 from .advice import advised, advice as advice_on
-from .callback import LeanCallback, LossLog
+from .callback import LossReader
 from .clunk import OnlineClunk
 from .loader import evenly, to_xy
 from .metrics import logits_of, rowwise_loss, token_losses
+from .model import evaluating
 from .paired import OnlinePaired, PairedReport
 from .verdict import judge, probe_gap
 
@@ -27,19 +28,17 @@ def losses_of_rows(
     pad:int=None, # the token that pads them, if they are packed
 )->np.ndarray: # [rows] nats
     "Loss of each row in evaluation mode, without gradients; the model is left as it was."
-    was, device, out = model.training, next(model.parameters()).device, []
-    model.eval()
-    with torch.no_grad():
+    device, out = next(model.parameters()).device, []
+    with evaluating(model), torch.no_grad():
         for i in range(0, len(tokens), bs):
             x, y = to_xy(tokens[i:i+bs], device, pad); pred = model(x)
             out.append(rowwise_loss(token_losses(logits_of(pred), y), y))
-    model.train(was)
     return torch.cat(out).cpu().numpy()
 
 # %% ../nbs/21_detector.ipynb #59e04372
-class ClunkDetector(LeanCallback):
+class ClunkDetector(LossReader):
     "Test every epoch boundary of every source of a `Mixture` for a step down in the training loss."
-    order, run_valid = 46, False # after DataMix (45), before Recorder (50)
+    order = 46 # after DataMix (45), before Recorder (50)
     def __init__(self,
         alpha:float=0.01, # chance of a false alarm that is accepted for the whole run
         probe:dict=None, # {source name: `Source` of rows of the same kind that are never trained on}
@@ -58,40 +57,31 @@ class ClunkDetector(LeanCallback):
         self.series, self.starts = {n: [] for n in self.names}, {n: [0] for n in self.names}
         self._flags, self._at = ({n: [] for n in self.names} for _ in range(2))
         self.pairs = {n: OnlinePaired(self.alpha) for n in self.names}
-        self.losses = LossLog(len(self.names), world=self.mixture.world)
+        self.new_log()
 
     def after_batch(self):
-        self._take(self.losses.add(self.dl.ids, self.row_losses))
+        super().after_batch()
         if self._to_probe: self._probe(self.dl.ids)
-    def after_train(self): self._take(self.losses.fetch())
-
-    def state_dict(self):
-        self._take(self.losses.fetch())
-        return dict(series={n: np.array(y) for n, y in self.series.items()}, starts=self.starts, flags=self._flags,
-                    epoch={n: int(e) for n, e in self._epoch.items()}, taken=self._taken, gap=self._gap, to_probe=self._to_probe,
-                    at=self._at, pairs={n: o.state_dict() for n, o in self.pairs.items()})
-    def load_state_dict(self, state):
-        self._begin(); self._epoch, self._taken, self._gap, self._to_probe = (state[k] for k in ('epoch', 'taken', 'gap', 'to_probe'))
-        for n in {*self.names} & {*state['series']}:
-            self._replay(n, state['series'][n].tolist(), state['starts'][n], state['flags'][n])
-            self._at[n] = state['at'][n]; self.pairs[n].load_state_dict(state['pairs'][n])
 
 # %% ../nbs/21_detector.ipynb #34f1f7c5
 @patch
-def _take(self:ClunkDetector, chunk):
-    if chunk is None: return
-    for k in range(len(chunk.step)):
+def take(self:ClunkDetector,
+    chunk, # `Chunk` of training losses
+):
+    "Follow every stream through some steps."
+    for k, (ids, losses) in enumerate(zip(chunk.ids, chunk.losses)):
+        ok = np.isfinite(losses)
         for i in np.flatnonzero(chunk.rows[k]):
-            mine = (chunk.ids[k].stream == i) & np.isfinite(chunk.losses[k])
-            self._one(self.names[i], chunk.step[k], chunk.loss[k, i], chunk.first[k, i], chunk.last[k, i], chunk.losses[k][mine], chunk.ids[k].row[mine])
-        self._taken += 1
+            mine = (ids.stream == i) & ok
+            self._one(self.names[i], self._taken + k, chunk.step[k], chunk.loss[k, i], chunk.first[k, i], chunk.last[k, i], losses[mine], ids.row[mine])
+    self._taken += len(chunk.step)
 
 @patch
-def _one(self:ClunkDetector, name, step, loss, first, last, losses, rows):
+def _one(self:ClunkDetector, name, taken, step, loss, first, last, losses, rows):
     online = self.online[name]
     if last > self._epoch.setdefault(name, last):
         self._epoch[name] = last
-        self._boundary(name, self._rate_steps())
+        self._boundary(name, self._rate_steps(taken))
         self._at[name].append(int(step)); self.pairs[name].boundary()
     if first != last: return # the end of one epoch and the beginning of the next
     self.series[name].append(loss); self.pairs[name].add(losses, rows)
@@ -103,16 +93,8 @@ def _boundary(self:ClunkDetector, name, flags):
     self.starts[name].append(len(self.series[name])); self._flags[name].append(flags)
 
 @patch
-def _replay(self:ClunkDetector, name, losses, starts, flags):
-    "What was seen before a checkpoint, once more."
-    edges = [*starts, len(losses)]
-    for k, (lo, hi) in enumerate(zip(edges, edges[1:])):
-        if k: self._boundary(name, flags[k-1])
-        for loss in losses[lo:hi]: self.series[name].append(loss); self.online[name].add(loss)
-
-@patch
-def _rate_steps(self:ClunkDetector):
-    lrs = self.recorder.lrs[max(self._taken - 2, 0):self._taken + 2] if hasattr(self.learn, 'recorder') else []
+def _rate_steps(self:ClunkDetector, taken):
+    lrs = self.recorder.lrs[max(taken - 2, 0):taken + 2] if hasattr(self.learn, 'recorder') else []
     return ['metadata'] if len(lrs) and max(lrs) > 1.1*min(lrs) > 0 else []
 
 @patch
@@ -142,7 +124,7 @@ def _judged(self:ClunkDetector, boundaries):
 def report(self:ClunkDetector):
     "The `ClunkReport` of the training so far."
     if not self.online: raise ValueError("nothing trained yet: call learn.fit first, then read the report")
-    self._take(self.losses.fetch())
+    self.losses.fetch()
     return advised(self._judged([b for o in self.online.values() for b in o.boundaries]))
 
 # %% ../nbs/21_detector.ipynb #75e3a2c8
@@ -161,3 +143,26 @@ def advice(self:ClunkDetector,
     "What to do, given how accuracy or loss on unseen rows went, by the steps of the mixture."
     r = self.report
     return advice_on(replace(r, boundaries=[replace(b, index=self._at[b.source][b.epoch - 1]) for b in r.boundaries]), **histories)
+
+# %% ../nbs/21_detector.ipynb #9cb171b8
+@patch
+def state_dict(self:ClunkDetector):
+    self.losses.fetch()
+    return dict(series={n: np.array(y) for n, y in self.series.items()}, starts=self.starts, flags=self._flags,
+                epoch={n: int(e) for n, e in self._epoch.items()}, taken=self._taken, gap=self._gap, to_probe=self._to_probe,
+                at=self._at, pairs={n: o.state_dict() for n, o in self.pairs.items()})
+
+@patch
+def load_state_dict(self:ClunkDetector, state):
+    self._begin(); self._epoch, self._taken, self._gap, self._to_probe = (state[k] for k in ('epoch', 'taken', 'gap', 'to_probe'))
+    for n in {*self.names} & {*state['series']}:
+        self._replay(n, state['series'][n].tolist(), state['starts'][n], state['flags'][n])
+        self._at[n] = state['at'][n]; self.pairs[n].load_state_dict(state['pairs'][n])
+
+@patch
+def _replay(self:ClunkDetector, name, losses, starts, flags):
+    "What was seen before a checkpoint, once more."
+    edges = [*starts, len(losses)]
+    for k, (lo, hi) in enumerate(zip(edges, edges[1:])):
+        if k: self._boundary(name, flags[k-1])
+        for loss in losses[lo:hi]: self.series[name].append(loss); self.online[name].add(loss)

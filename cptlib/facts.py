@@ -40,10 +40,6 @@ class Facts:
             setattr(self, name, Source.from_rows(label, part, Path(path)/f'{seed}-{known}-{new}-{values}-{name}', vocab_size=self.vocab_size))
 
 # %% ../nbs/51_facts.ipynb #a6d07cd8
-def _fit(learner, bar, **kw):
-    with learner.quietly(bar): learner.fit_cpt(**kw)
-    return learner
-
 def _learner(model, mixture, facts, lr, **kw):
     return cpt_learner(model, mixture, [facts.unseen], lr=lr, wd=.01, rows=32, every=mixture.steps, clip=None, device='cpu', bf16=False,
                        opt_func=lambda ps, lr: adamw(ps, lr, betas=(.9, .99)), **kw)
@@ -57,7 +53,7 @@ def fact_base(
     set_seed(seed)
     model = GPT(facts.vocab_size, max_len=1, width=128, depth=2, tied=False)
     mix = Mixture([facts.shown], dict(known=1), bs=32, seed=seed)
-    _fit(_learner(model, mix, facts, lr=2e-3), bar, shape='constant')
+    with _learner(model, mix, facts, lr=2e-3).quietly(bar) as learn: learn.fit_cpt(shape='constant')
     return model
 
 def fact_condition(
@@ -72,7 +68,7 @@ def fact_condition(
     source = dict(epochs=facts.new, stream=facts.stream, drawn=facts.drawn)[condition]
     mix = Mixture([source, facts.known], dict(new=1, known=1), bs=32, steps=3*facts.epoch//16, seed=seed)
     probe = dict(new=facts.unseen) if condition == 'epochs' else None
-    learn = _fit(_learner(copy.deepcopy(base), mix, facts, lr, probe=probe), bar, shape='constant')
+    with _learner(copy.deepcopy(base), mix, facts, lr, probe=probe).quietly(bar) as learn: learn.fit_cpt(shape='constant')
     if condition == 'epochs': return learn.clunk_detector.report, learn
     y, steps = learn.data_mix.log['new'].values, facts.epoch//16
     return detect_clunks({'new': y}, {'new': np.arange(0, len(y), steps)}, repeats=0. if condition == 'stream' else None), learn

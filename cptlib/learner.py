@@ -11,18 +11,21 @@ __all__ = ['decay_groups', 'adamw', 'lr_schedule', 'bf16_helps', 'Bfloat16', 'ac
 import math, os
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 import torch
 from fastcore.basics import patch, store_attr
 from fastai.basics import Learner, OptimWrapper, default_device
-from fastai.callback.all import GradientAccumulation, GradientClip, ParamScheduler, SchedCos, SchedLin, SchedNo, combine_scheds
+from fastai.callback.all import GradientAccumulation, GradientClip, ParamScheduler
 from .accuracy import AccuracyTracker
 from .callback import LeanCallback
 from .checkpoint import Checkpoint
-from .datamix import DataMix, check_model
+from .datamix import DataMix
 from .detector import ClunkDetector
 from .loader import MixtureLoader
 from .metrics import next_token_loss
 from .mixture import Mixture
+from .model import check_model
+from .optim import rewarm, wsd
 from .text import tokenizer_fingerprint
 
 # %% ../nbs/50_learner.ipynb #d2249dfe
@@ -49,11 +52,9 @@ def lr_schedule(
     warmup:float=0.05, # share of the training over which it rises from 0
 ):
     "Learning rate as a function of the share of training done, for `ParamScheduler`. Raises ValueError for an unknown shape."
-    rise = SchedLin(0., lr)
-    if shape == 'cosine': return combine_scheds([warmup, 1 - warmup], [rise, SchedCos(lr, lr/10)])
-    if shape == 'wsd': return combine_scheds([warmup, .8 - warmup, .2], [rise, SchedNo(lr, lr), SchedLin(lr, 0.)])
-    if shape == 'constant': return SchedNo(lr, lr)
-    raise ValueError(f"learning rate shape {shape!r}: choose 'cosine', 'wsd' or 'constant'")
+    shapes = dict(cosine=partial(rewarm, warmup=warmup), wsd=partial(wsd, warmup=warmup), constant=lambda t: 1.)
+    if shape not in shapes: raise ValueError(f"learning rate shape {shape!r}: choose 'cosine', 'wsd' or 'constant'")
+    return lambda t: lr*float(shapes[shape](t))
 
 # %% ../nbs/50_learner.ipynb #0913b135
 def bf16_helps(

@@ -96,8 +96,8 @@ class Mixture:
         self._row = first._row if plain else None # a row as one item, if all are of one kind
         self._take = [s._items.__getitem__ if plain else s.take for s in self.sources]
 
-    def __getstate__(self): return {k: v for k, v in self.__dict__.items() if k not in ('_take', '_ends', '_dealt', 'streams')} | dict(_plans=[])
-    def __setstate__(self, state): self.__dict__.update(state, _ends=None); self._readers(); self.streams = _streams(self.sources, self.schedule.names, self.seed)
+    def __getstate__(self): return {k: v for k, v in self.__dict__.items() if k not in ('_take', '_cuts', '_dealt', 'streams')} | dict(_plans=[])
+    def __setstate__(self, state): self.__dict__.update(state); self._readers(); self.streams = _streams(self.sources, self.schedule.names, self.seed)
 
     def _begin(self, schedule, origin, base, served, rows):
         "From step `origin` on, follow `schedule`, with `base` rows due and `served` rows dealt before it, per stream; `rows` in all."
@@ -105,7 +105,7 @@ class Mixture:
         self._sizes, self._source_of = (np.array([getattr(o, k) for o in self.streams]) for k in ('n', 'index'))
         self._keys = np.array([o.key for o in self.streams], np.uint64)
         store_attr('schedule,origin,base,served,rows')
-        self._anchor, self._first, self._plans, self._ends = (origin, served), origin, [], None
+        self._anchor, self._first, self._plans = (origin, served), origin, []
 
 # %% ../nbs/04_mixture.ipynb #93332087
 @patch
@@ -124,6 +124,14 @@ def _when(self:Mixture, stream, amount):
     "The step at which `amount` rows of `stream` are due."
     (t, u), s = self._clock(), self.schedule
     return self.origin + (s.when(stream, (amount - self.base[stream])/(self.bs*u) + s.due(t)[stream]) - t)*u
+
+@patch
+def weights_at(self:Mixture,
+    step:int=None, # any step (default: the current one)
+)->np.ndarray: # [streams] shares that add up to 1
+    "What the schedule asks for at `step`, in the order of its names."
+    (t, u), k = self._clock(), self.step if step is None else step
+    return self.schedule.weights(t + (k - self.origin)/u)
 
 # %% ../nbs/04_mixture.ipynb #813056b3
 @patch
@@ -156,18 +164,27 @@ def _rows(self:Mixture, dealt, served):
     return [a.reshape(n, -1) for a in (self._source_of[stream], row, epoch, stream)]
 
 @patch
+def _runs(self:Mixture, whole):
+    "[n, streams] rows dealt in each step -> for each step, source, begin and end of the rows that come from one stream."
+    (step, stream), ends = np.nonzero(whole), whole.cumsum(1)
+    end = ends[step, stream]; runs = list(zip(self._source_of[stream].tolist(), (end - whole[step, stream]).tolist(), end.tolist()))
+    at = np.count_nonzero(whole, axis=1).cumsum().tolist()
+    return [runs[lo:hi] for lo, hi in zip([0, *at], at)]
+
+@patch
 def _fill(self:Mixture, step):
     "Plan from `step` to the end of its block."
-    served = self._served_at(step); dealt = self._deal(served, step)
-    self._first, self._plans = step, [Ids(step + i, *o) for i, o in enumerate(zip(*self._rows(dealt, served)))]
+    served = self.served_at(step); dealt = self._deal(served, step)
+    self._first, self._plans = step, list(map(Ids, range(step, step + len(dealt)), *self._rows(dealt, served)))
     self._dealt, self._anchor = np.vstack([served[None], dealt]), (step, served)
-    whole = np.diff(self._dealt, axis=0).cumsum(1) # one source a stream: the rows of a stream end where those of a source do
-    self._ends = [list(dict.fromkeys(e)) for e in whole.tolist()] if len(self.streams) == len(self.sources) else None
+    self._cuts = self._runs(np.diff(self._dealt, axis=0))
 
 # %% ../nbs/04_mixture.ipynb #73c96565
 @patch
-def _served_at(self:Mixture, step):
-    "Rows dealt per stream before `step` [streams]."
+def served_at(self:Mixture,
+    step:int, # any step from the last change of weights on
+)->np.ndarray: # [streams] rows
+    "How many rows of each stream were dealt before `step`; a stream is a source, or one half of a curated one."
     if step < self.origin: raise ValueError(f"step {step} lies before step {self.origin}, at which the weights were last set or the state was loaded")
     if self._plans and self._first <= step <= self._first + len(self._plans): return self._dealt[step - self._first]
     if step > self.origin and self.bs*min(self.schedule.start.min(), self.schedule.end.min()) >= 1:
@@ -188,11 +205,12 @@ def plan(self:Mixture,
 
 # %% ../nbs/04_mixture.ipynb #cd8de9e1
 @patch
-def _runs(self:Mixture, ids):
-    "Where the rows of one source end, and those of the next begin."
+def _cut(self:Mixture, ids):
+    "Source, begin and end of the rows of `ids` that come from one source."
     k = ids.step - self._first
-    if 0 <= k < len(self._plans) and self._plans[k] is ids and self._ends: return self._ends[k]
-    return [*(np.flatnonzero(ids.source[1:] != ids.source[:-1]) + 1).tolist(), len(ids.source)]
+    if 0 <= k < len(self._plans) and self._plans[k] is ids: return self._cuts[k] # planned, and whole
+    ends = [*(np.flatnonzero(ids.source[1:] != ids.source[:-1]) + 1).tolist(), len(ids.source)]
+    return zip(ids.source[[0, *ends[:-1]]].tolist(), [0, *ends], ends)
 
 @patch
 def gather(self:Mixture,
@@ -200,8 +218,8 @@ def gather(self:Mixture,
     dtype=None, # integer type (default: the stored one)
 )->np.ndarray: # [rows, row_len+1] tokens
     "The rows named by `ids`, in order."
-    rows, ends, parts = ids.row, self._runs(ids), []
-    for lo, hi, s in zip([0, *ends], ends, ids.source[[0, *ends[:-1]]].tolist()): parts.append(self._take[s](rows[lo:hi]))
+    rows, take = ids.row, self._take
+    parts = [take[s](rows[lo:hi]) for s, lo, hi in self._cut(ids)]
     out = np.concatenate(parts) if len(parts) > 1 else parts[0]
     return (out if self._row is None else out.view(self._row)).astype(dtype or self.dtype, copy=False)
 
@@ -254,7 +272,7 @@ def set_weights(self:Mixture,
     "Follow other weights from the current step on. Raises ValueError for bad weights, and for a share under the schedule's floor."
     s, weights = self.schedule, self.schedule.with_weights(weights)
     if weights.names != s.names: raise ValueError(f"the new schedule is over {weights.names}, the running one over {s.names}; keep the sources and their order")
-    base, served = self._target([self.step])[0], self._served_at(self.step)
+    base, served = self._target([self.step])[0], self.served_at(self.step)
     self._begin(weights, self.step, base, served, self.rows + (self.step - self.origin)*self.bs)
 
 # %% ../nbs/04_mixture.ipynb #c07d026b
@@ -263,7 +281,7 @@ def delivered(self:Mixture,
     step:int=None, # steps done (default: the current step)
 )->dict: # name -> dict(rows, tokens, share, epochs)
     "What the first `step` batches held, per source."
-    served = self._served_at(self.step if step is None else step)
+    served = self.served_at(self.step if step is None else step)
     index = np.array([o.index for o in self.streams])
     rows = np.bincount(index, served, minlength=len(self.sources)).astype(int).tolist()
     total = max(sum(rows), 1)
@@ -286,7 +304,7 @@ def _repr_html_(self:Mixture):
 def state_dict(self:Mixture)->dict: # JSON-able
     "Where the mixture stands: enough to go on, bit for bit."
     return dict(version=1, step=self.step, steps=self.steps, bs=self.bs, seed=self.seed, row_len=self.row_len, rows=self.rows,
-                origin=self.origin, base=self.base.tolist(), origin_served=self.served.tolist(), served=self._served_at(self.step).tolist(),
+                origin=self.origin, base=self.base.tolist(), origin_served=self.served.tolist(), served=self.served_at(self.step).tolist(),
                 schedule=self.schedule.to_dict(), tokenizer=self.tokenizer, sources={s.name: dict(rows=len(s), content=s.content) for s in self.sources})
 
 @patch

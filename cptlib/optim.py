@@ -28,8 +28,8 @@ def rewarm(
     last:float=.1, # where it ends
 ): # multiple of the highest learning rate
     "Rise in a straight line, then fall along half a cosine: re-warming and re-decaying (Ibrahim et al. 2024)."
-    up, down = np.asarray(t, float)/max(warmup, 1e-9), (np.asarray(t, float) - warmup)/(1 - warmup)
-    return np.where(up < 1, first + (1 - first)*up, last + (1 - last)*(1 + np.cos(np.pi*np.clip(down, 0, 1)))/2)
+    t = np.asarray(t, float); down = np.clip((t - warmup)/(1 - warmup), 0, 1)
+    return np.where(t < warmup, first + (1 - first)*(t/max(warmup, 1e-9)), last + (1 - last)*(1 + np.cos(np.pi*down))/2)
 
 def wsd(
     t, # share of training done, 0 to 1
@@ -38,7 +38,7 @@ def wsd(
 ): # multiple of the highest learning rate
     "Warmup, stable, decay (Hu et al. 2024). Until the decay begins, nothing depends on how long the training will be."
     t = np.asarray(t, float)
-    return np.clip(np.minimum(t/max(warmup, 1e-9), (1 - t)/max(decay, 1e-9)), 0, 1)
+    return np.clip(np.minimum(np.where(t < warmup, t/max(warmup, 1e-9), 1.), (1 - t)/max(decay, 1e-9)), 0, 1)
 
 def slanted_triangular(
     t, # share of training done, 0 to 1

@@ -66,12 +66,17 @@ def mixed(
     x ^= x >> np.uint64(31)
     return x
 
+def _hashed(x, bits, key):
+    "`mixed(x + key)` of numbers below 2**bits: each of them once, if there are fewer than to be hashed."
+    few = len(key) == 1 and int(bits[0]) < len(x).bit_length() - 1
+    return mixed(np.arange(1 << int(bits[0]), dtype=np.uint64) + key).take(x.view(np.int64)) if few else mixed(x + key)
+
 def _feistel(x, bits, key):
     "Permute each `x` within 2**bits, in six rounds; `bits` and `key` have one element, or one for each `x`."
     a, b, one = bits//np.uint64(2), bits - bits//np.uint64(2), np.uint64(1)
     left, right = x >> b, x & ((one << b) - one)
     for i in range(6):
-        h = mixed(right + (key + np.uint64(i << 56))); h &= (one << a) - one; h ^= left
+        h = _hashed(right, b, key + np.uint64(i << 56)); h &= (one << a) - one; h ^= left
         left, right, a, b = right, h, b, a
     return (left << b) | right
 

@@ -14,7 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 from .advice import advised
 from .changepoint import MAX_WINDOW, MIN_WINDOW, Jump, window_size
-from .changepoint import _as_jump, _bend, _bias, _blocks, _clip_spikes, _design, _fit_jump
+from .changepoint import _as_jump, _blocks, _clip_spikes, _design, _fit_bent, _sides
 from .confounds import EpochEnds, context_flags, loss_flags
 from .verdict import Boundary, ClunkReport, judge, probe_gap
 
@@ -87,19 +87,11 @@ def paired_test(
     n=None, # steps in the shorter epoch, where `before` or `after` are not whole epochs
 ): # `Jump`, and the correlation of a row's losses in the two epochs
     "The boundary test on losses from which the rows' own difficulty is removed. ValueError if too short"
-    have = min(before.n, after.n)
-    n = have if n is None else n
-    h = min(window_size(n, n), have)
-    if h < MIN_WINDOW: raise ValueError(f'Epochs of {before.n} and {after.n} steps leave {h} steps a side, '
-                                        f'fewer than {MIN_WINDOW}; test longer epochs')
+    n, h = _sides(before.n, after.n, n)
     zero = np.median(before.mean)
     S, rho = _whiten(before, after, h, zero)
     S[:, -1] = _clip_spikes(S[:, -1], S[:, :-1])
-    Z = _blocks(S, h)
-    bend = _bend(Z)
-    bent = abs(bend.mean) > 2.5*bend.sd
-    mix, coef = _fit_jump(Z, bent)
-    if not bent and _bias(before.mean, after.mean, h, min(n, have, MAX_WINDOW)) > 0.5*mix.sd: mix, coef = _fit_jump(Z, True)
+    mix, coef, _ = _fit_bent(_blocks(S, h), before.mean, after.mean, n, h)
     return _as_jump(mix, coef + zero*(np.arange(6) == 0), n, h, alpha), rho
 
 # %% ../nbs/16_paired.ipynb #895762b4

@@ -12,7 +12,8 @@ import math, time
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch, store_attr
 from .callback import LeanCallback
-from .control import PrimalDual, Seen, bounded, combined, filtered, repetition_caps, two_views, wander
+from .control import PrimalDual, Seen, bounded, repetition_caps
+from .few_rows import combined, filtered, two_views, wander
 from .loader import ValidLoader, evenly, read_rows
 from .metrics import logits_of, rowwise_loss, token_losses
 from .schedule import COLORS
@@ -82,11 +83,8 @@ def _begin(self:Retain):
     self.interval = self.every or math.ceil(self.rows*len(watched)/(3*m.bs*self.budget))
     self.mean, self.var = np.zeros((2, len(watched)))
     self.spread, self.count = np.array([.04, .2])**2, np.ones(1) # of accuracy and loss between rows: a guess that weighs as much as one row
-    self.rule.begin(m.schedule.weights(self._time()), self.guarded)
+    self.rule.begin(m.weights_at(), self.guarded)
     self.first, self.first_loss = (np.stack(o) for o in zip(*(self._measure(i, np.arange(self.pool)) for i in range(len(watched)))))
-
-@patch
-def _time(self:Retain): return self.mixture._clock()[0] + (self.mixture.step - self.mixture.origin)/self.mixture._clock()[1]
 
 @patch
 def _measure(self:Retain, i, turn):
@@ -115,10 +113,10 @@ def _look(self:Retain):
 def _move(self:Retain, loss, first):
     m, n = self.mixture, len(self.mixture.schedule.names); names, s = m.schedule.names, m.schedule
     def over(x): a = np.full(n, np.nan); a[self.at] = x; return a
-    seen = Seen(s.weights(self._time()), over(self.mean), over(self.var**.5), over(loss), over(first))
+    seen = Seen(m.weights_at(), over(self.mean), over(self.var**.5), over(loss), over(first))
     wish = self.rule.update(seen)
     floor = np.array([0. if o in s.droppable else s.floor for o in names])
-    served, size = m._served_at(m.step), [o.n for o in m.streams]
+    served, size = m.served_at(m.step), [o.n for o in m.streams]
     w = bounded(wish, seen.weights, floor, repetition_caps(size, served, (m.steps - m.step)*m.bs, self.max_epochs), self.most)
     if not np.allclose(w, seen.weights, atol=1e-12): m.set_weights(dict(zip(names, np.maximum(w, floor).tolist())))
     self.log.append(dict(step=m.step, wish=dict(zip(names, wish.tolist())), weights=dict(zip(names, w.tolist())),
