@@ -124,6 +124,7 @@ def load_training_state(
     model.load_state_dict({n: _spread(t, now[n]) for n, t in state['model'].items()}); _load_optimizer(learn.opt, state['optimizer'])
     if f['scaler'] and hasattr(learn, 'scaler'): learn.scaler.load_state_dict(f['scaler'])
     rec.val, rec.count = state['recorder']['smooth'], state['recorder']['count']
-    for n in {*ours} & {*state['callbacks']}: ours[n].load_state_dict(state['callbacks'][n])
+    for n in ours:
+        if n in state['callbacks']: ours[n].load_state_dict(state['callbacks'][n])
     set_random_state(state['random'])
     return [n for n in ours if n not in state['callbacks']]
