@@ -24,6 +24,7 @@ from .datamix import *
 from .detector import *
 from .accuracy import *
 from .live import *
+from .state import *
 from .checkpoint import *
 from .guard import *
 from .optim import *

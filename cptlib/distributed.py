@@ -16,7 +16,6 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from .callback import LeanCallback
-from .checkpoint import Checkpoint
 
 # %% ../nbs/44_distributed.ipynb #78880dd4
 class Parallel(LeanCallback):
@@ -26,7 +25,7 @@ class Parallel(LeanCallback):
         accelerator:Accelerator=None, # for another set-up (default: what the launcher says)
         sharded:bool=False, # spread parameters and optimizer over the processes (FSDP2) instead of a whole model on each (DDP)
     ):
-        "Raises ValueError in `fit` when the mixture is not made for these processes, or a sharded model meets `Checkpoint`."
+        "Raises ValueError in `fit` when the mixture is not made for these processes, or a model is to be sharded after its optimizer was made."
         self.accelerator, self.sharded, self.joined = accelerator or Accelerator(), sharded, False
         self.rank, self.world, self.device = self.accelerator.process_index, self.accelerator.num_processes, self.accelerator.device
 
@@ -40,8 +39,6 @@ class Parallel(LeanCallback):
         if m is None or (m.rank, m.world) != (self.rank, self.world):
             raise ValueError(f"this is process {self.rank} of {self.world}, the mixture is made for {m and m.rank} of {m and m.world}; "
                              "give Mixture(..., rank=parallel.rank, world=parallel.world)")
-        if self.sharded and self.world > 1 and any(isinstance(cb, Checkpoint) for cb in self.learn.cbs):
-            raise ValueError("Checkpoint writes whole models, this one is sharded; train with Parallel(sharded=False), or without Checkpoint")
         if self.sharded and not self.joined: raise ValueError("a model is sharded before its optimizer is made; give Parallel(sharded=True) to the Learner, not to fit")
         if self.rank: self.learn.logger, self.learn.create_mbar = noop, False
         if self.world > 1 and not self.sharded and get_model(self.model) is self.model: self.learn.model = self.accelerator.prepare_model(self.model)

@@ -9,14 +9,15 @@ __all__ = ['SpikeGuard']
 
 # %% ../nbs/25_guard.ipynb #7d099238
 import weakref
+from contextlib import nullcontext
 import numpy as np, pandas as pd, torch, torch.distributed as dist
 from fastcore.basics import GetAttr, patch, store_attr
 from fastai.callback.core import CancelStepException
 from fastai.callback.schedule import ParamScheduler
-from fastai.torch_core import get_model
 from .callback import LeanCallback
+from .checkpoint import Checkpoint
 from .spike import Rolling
-from .checkpoint import Checkpoint, random_state, set_random_state, _load_optimizer, _with_state
+from .state import load_training_state, saving, training_state
 from .store import read_snapshot, restore, snapshot
 
 # %% ../nbs/25_guard.ipynb #8e73a409
@@ -62,19 +63,22 @@ class SpikeGuard(LeanCallback):
     def before_train(self):
         self._shift, self.learn.dl = 0, _Rewind(self.dl, self)
         self._copies, self._kept = [], self.mixture.step
-        self._copying = self.every and not any(hasattr(p, 'full_tensor') for p in self.model.parameters()) # a sharded model is not copied
-        if self._copying: self._keep(self.dls.train.skip)
+        if self.every: self._keep(self.dls.train.skip)
     def after_train(self): self._fetch()
     def after_fit(self): self._copies = []
 
-    def state_dict(self):
-        self._fetch()
-        return dict(rolling=self.rolling.state_dict(), ledger=self.ledger, blamed=self.blamed, left_out=sorted(self.left_out), trouble=self.trouble,
-                    factor=self.factor, times=self.times, lr=self._lr)
-    def load_state_dict(self, s):
-        self.rolling.load_state_dict(s['rolling'])
-        self.ledger, self.blamed, self.left_out, self.trouble = s['ledger'], s['blamed'], {*s['left_out']}, s['trouble']
-        self.factor, self.times, self._lr = s['factor'], s['times'], s['lr']
+# %% ../nbs/25_guard.ipynb #f028bc9f
+@patch
+def state_dict(self:SpikeGuard):
+    self._fetch()
+    return dict(rolling=self.rolling.state_dict(), ledger=self.ledger, blamed=self.blamed, left_out=sorted(self.left_out), trouble=self.trouble,
+                factor=self.factor, times=self.times, lr=self._lr)
+
+@patch
+def load_state_dict(self:SpikeGuard, s):
+    self.rolling.load_state_dict(s['rolling'])
+    self.ledger, self.blamed, self.left_out, self.trouble = s['ledger'], s['blamed'], {*s['left_out']}, s['trouble']
+    self.factor, self.times, self._lr = s['factor'], s['times'], s['lr']
 
 # %% ../nbs/25_guard.ipynb #c032ca76
 @patch
@@ -134,6 +138,7 @@ def _fetch(self:SpikeGuard):
     if not waiting: return
     for k in torch.stack([w[1] for w in waiting]).nonzero()[:, 0].tolist(): self._enter(*waiting[k])
 
+# %% ../nbs/25_guard.ipynb #18916719
 @patch
 def _enter(self:SpikeGuard, batch, flag, value, rows, score, centre, scale):
     "Note a skipped step, and the rows to blame for it."
@@ -181,7 +186,7 @@ def _between(self:SpikeGuard):
     "Between two steps: go back if there was repeated trouble (True), or keep a copy of the state if it is time."
     if not self._stepped: return False
     if len(self.trouble) >= self.patience: self._go_back(); return True
-    if self._copying and self.mixture.step - self._kept >= self.every:
+    if self.every and self.mixture.step - self._kept >= self.every:
         self._fetch()
         if not self.trouble or self.mixture.step - self.trouble[-1] > self.margin: self._keep(self.iter + 1)
     return False
@@ -194,18 +199,13 @@ def _pass(self:SpikeGuard):
 
 @patch
 def _keep(self:SpikeGuard, done):
-    "A copy of the state in host memory, after `done` batches of this pass."
-    learn, rec = self.learn, self.recorder
-    state = dict(model=get_model(self.model).state_dict(), optimizer=self.opt.state_dict(), random=random_state(),
-                 recorder=dict(n=len(rec.lrs), smooth=rec.smooth_loss.val, count=rec.smooth_loss.count),
-                 callbacks={n: cb.state_dict() for n, cb in _with_state(learn.cbs).items() if cb is not self}, guard=self.rolling.state_dict(),
-                 fit=dict(done=done, train_iter=self.train_iter, pct_train=self.pct_train, mixture=self.mixture.state_dict(),
-                          scaler=learn.scaler.state_dict() if getattr(learn, 'scaler', None) else None,
-                          ledger={n: cb.ledger.state_dict() for n, cb in self._checkpoints()}))
+    "A copy of the state in host memory, after `done` batches of this pass; of a sharded model each process keeps its part."
+    state = training_state(self.learn, whole=False)
+    state['fit'] |= dict(done=done, ledger=next((ck.ledger.state_dict() for ck in self._checkpoints()), None))
     self._copies, self._kept = [*self._copies[-1:], (self.mixture.step, snapshot(state))], self.mixture.step
 
 @patch
-def _checkpoints(self:SpikeGuard): return [(cb.name, cb) for cb in self.learn.cbs if isinstance(cb, Checkpoint)]
+def _checkpoints(self:SpikeGuard): return [cb for cb in self.learn.cbs if isinstance(cb, Checkpoint)]
 
 # %% ../nbs/25_guard.ipynb #832f6032
 @patch
@@ -214,9 +214,10 @@ def _before(self:SpikeGuard, step):
     if self._copies:
         at, (tree, tensors) = next((c for c in reversed(self._copies) if c[0] <= step), self._copies[0])
         return at, restore(tree, {n: t.clone() for n, t in tensors.items()})
-    for _, ck in self._checkpoints():
-        ck.store.wait(); here = self.mixture.step - self.iter - 1 # where this pass began
-        known = [n for n in ck.store.names() if here <= int(n[5:17])]
+    for ck in self._checkpoints():
+        ck.store.wait(); here, names = self.mixture.step - self.iter - 1, [ck.store.names()] # where this pass began
+        if self.mixture.world > 1: dist.broadcast_object_list(names) # of the process that writes
+        known = [n for n in names[0] if here <= int(n[5:17])]
         if known: n = next((n for n in reversed(known) if int(n[5:17]) <= step), known[0]); return int(n[5:17]), read_snapshot(ck.store.path/n)[0]
     raise RuntimeError(f'{self._story()} There is no checkpoint of this pass to go back to; give SpikeGuard(every=...), or a Checkpoint that saves more often')
 
@@ -235,19 +236,13 @@ def _go_back(self:SpikeGuard):
 @patch
 def _put_back(self:SpikeGuard, at, s):
     "Everything as it was at step `at`."
-    learn, f, rec = self.learn, s['fit'], self.recorder
-    back = self.mixture.step - at
-    self.mixture.load_state_dict(f['mixture']); get_model(self.model).load_state_dict(s['model']); _load_optimizer(self.opt, s['optimizer'])
-    self.opt.zero_grad(); set_random_state(s['random'])
-    if f['scaler']: learn.scaler.load_state_dict(f['scaler'])
-    n, ours = s['recorder'].get('n', len(s['recorder'].get('lrs', ()))), _with_state(learn.cbs)
-    for log in (rec.lrs, rec.losses, *(o for cb in learn.cbs if isinstance(cb, ParamScheduler) for o in cb.hps.values())): del log[n:]
-    rec.smooth_loss.val, rec.smooth_loss.count = s['recorder']['smooth'].clone(), s['recorder']['count']
-    for k in {*ours} & {*s['callbacks']} - {self.name}: ours[k].load_state_dict(s['callbacks'][k])
-    self.rolling.load_state_dict(s['guard'] if 'guard' in s else s['callbacks'][self.name]['rolling'])
-    for k, ck in self._checkpoints(): ck.back_to(at, n, f['ledger'][k] if 'guard' in s else f['ledger'])
+    learn, f, n, back = self.learn, s['fit'], s['recorder']['n'], self.mixture.step - at
+    self.rolling.load_state_dict(s['callbacks'].pop(self.name)['rolling']); self.opt.zero_grad()
+    with nullcontext() if self._copies else saving(learn): load_training_state(learn, s) # a copy is of the training as it was
+    for log in (self.recorder.lrs, self.recorder.losses, *(o for cb in learn.cbs if isinstance(cb, ParamScheduler) for o in cb.hps.values())): del log[n:]
+    for ck in self._checkpoints(): ck.back_to(at, n, f['ledger'])
     self._shift, self._lr, self._copies = self._shift - back, None, [c for c in self._copies if c[0] <= at]
-    self.learn.train_iter, self.learn.pct_train, self.dls.train.skip, self._kept = f['train_iter'], f['pct_train'], f['done'], at
+    learn.train_iter, learn.pct_train, self.dls.train.skip, self._kept = f['train_iter'], f['pct_train'], f['done'], at
 
 # %% ../nbs/25_guard.ipynb #98cb5877
 @patch

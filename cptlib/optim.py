@@ -10,13 +10,14 @@ __all__ = ['rewarm', 'wsd', 'slanted_triangular', 'rate_scheduler', 'falling', '
 
 # %% ../nbs/30_optim.ipynb #03096b38
 import numpy as np, torch
+from contextlib import contextmanager
 from functools import partial
 from fastcore.basics import patch, store_attr
 from fastai.basics import Learner, OptimWrapper
 from fastai.callback.schedule import ParamScheduler
 from .callback import LeanCallback
-from .checkpoint import Checkpoint, _load_optimizer, set_random_state
 from .loader import MixtureLoader
+from .state import load_training_state, saving
 from .store import Store
 
 # %% ../nbs/30_optim.ipynb #48ff64fe
@@ -79,10 +80,8 @@ def cooldown(self:Learner,
     "Go on from the newest checkpoint in `path` with a falling learning rate. Raises ValueError without a checkpoint, and for one that does not fit."
     falling(0, shape)
     if (found := Store(path, write=False).load()) is None: raise ValueError(f"no checkpoint in {path}: train with Checkpoint({str(path)!r}) first")
-    state, loader = found[0], self.dls.train
-    loader.mixture.load_state_dict(state['fit']['mixture'])
-    self.model.load_state_dict(state['model']); self.create_opt(); _load_optimizer(self.opt, state['optimizer'])
-    set_random_state(state['random'])
+    self.create_opt(); loader = self.dls.train
+    with saving(self): load_training_state(self, found[0] | dict(callbacks={})) # they begin anew
     if weights is not None: loader.mixture.set_weights(weights)
     was, loader.every = loader.every, min(every or steps, steps)
     lrs = [h['lr'] for h in self.opt.hypers]
@@ -109,18 +108,17 @@ class ScheduleFree(LeanCallback):
         if self.only_validates: return
         if not all(hasattr(self.opt.opt, m) for m in ('train', 'eval')):
             raise ValueError(f"ScheduleFree needs a schedule-free optimizer, not {type(self.opt.opt).__name__}: give the Learner opt_func=schedule_free")
-        for cb in self.learn.cbs:
-            if isinstance(cb, Checkpoint): cb._save = partial(self._save, cb)
     def before_train(self): self.opt.opt.train()
     def after_train(self): self.opt.opt.eval()
-    def after_fit(self):
-        self.opt.opt.eval()
-        for cb in self.learn.cbs: cb.__dict__.pop('_save', None)
+    def after_fit(self): self.opt.opt.eval()
 
-    def _save(self, checkpoint, *args):
+    @contextmanager
+    def saving(self):
+        "The average is in the model while a state is saved or put back, and what was there before is there afterwards."
         training = self.opt.opt.param_groups[0]['train_mode']
-        self.opt.opt.eval(); Checkpoint._save(checkpoint, *args)
-        if training: self.opt.opt.train()
+        self.opt.opt.eval()
+        try: yield
+        finally: (self.opt.opt.train if training else self.opt.opt.eval)()
 
 # %% ../nbs/30_optim.ipynb #2e73cc77
 def row_length(
