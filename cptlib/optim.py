@@ -133,7 +133,7 @@ def row_length(
     return full if t >= until else max(multiple, int(n)//multiple*multiple)
 
 class ShortRowsFirst(LeanCallback):
-    "Train on the beginning of each row first, and on whole rows later; `tokens` counts what was read."
+    "Train on the beginning of each row first, and on whole rows later; `tokens_read` counts the tokens."
     order, run_valid = -5, False # after TrainEvalCallback (-10), which counts the share of training done
     def __init__(self,
         first:int=32, # tokens of a row at the beginning
@@ -142,12 +142,12 @@ class ShortRowsFirst(LeanCallback):
     ):
         "Raises ValueError for a share outside 0 to 1."
         if not 0 < until <= 1 or first < 1: raise ValueError(f"first={first}, until={until}: at least one token, and a share of training above 0, up to 1")
-        store_attr(); self.tokens = 0
+        store_attr(); self.tokens_read = 0
     def before_fit(self):
-        if not self.only_validates: self.tokens = 0
+        if not self.only_validates: self.tokens_read = 0
     def before_batch(self):
         n = row_length(self.pct_train, self.x.shape[1], self.first, self.until, self.multiple)
         self.learn.xb, self.learn.yb = (self.x[:, :n],), (self.y[:, :n],)
-        self.tokens += self.y.numel()
-    def state_dict(self): return dict(tokens=self.tokens)
-    def load_state_dict(self, state): self.tokens = state['tokens']
+        self.tokens_read += self.y.numel()
+    def state_dict(self): return dict(tokens_read=self.tokens_read)
+    def load_state_dict(self, state): self.tokens_read = state['tokens_read']
