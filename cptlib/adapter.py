@@ -90,14 +90,16 @@ def merged(
 def open_adapted(
     folders, # folder of an adapter, or {name: folder}
     base=None, # model to put it on (default: the one that it names)
+    trainable:bool=False, # train the first one further?
     **kwargs, # for `open_model`
 )->CausalLM:
     "A model with adapters from folders, the first one active."
     folders = folders if isinstance(folders, dict) else dict(default=folders)
     (name, first), *rest = folders.items()
     lm = open_model(base or PeftConfig.from_pretrained(str(first)).base_model_name_or_path, **kwargs)
-    lm.model = PeftModel.from_pretrained(lm.model, str(first), adapter_name=name)
+    lm.model = PeftModel.from_pretrained(lm.model, str(first), adapter_name=name, is_trainable=trainable)
     for n, f in rest: lm.model.load_adapter(str(f), adapter_name=n)
+    if trainable: lm.base_sum = weight_sum(lm)
     return lm
 
 # %% ../nbs/42_adapter.ipynb #84a1b3e6
@@ -120,8 +122,12 @@ def combine_adapters(
 def four_bits(
     device='cuda', # where the model is to be
 )->dict: # for `open_model`
-    "What to open a model with, so that its weights take 4 bits. Raises ValueError where there is no CUDA."
-    if torch.device(device).type != 'cuda' or not torch.cuda.is_available():
-        raise ValueError(f"4-bit weights need CUDA, and the device is {str(device)!r}; leave out bits=4 (LoRA on a base in bfloat16 is adapter='lora', dtype=torch.bfloat16)")
-    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16)
-    return dict(quantization_config=config, dtype=torch.bfloat16, device_map={'': device})
+    "What to open a model with, so that its weights take 4 bits. Raises ValueError where bitsandbytes is missing, or cannot use the device."
+    kind, instead = torch.device(device).type, "or leave out bits=4 (beside an adapter the base is in bfloat16, where the hardware has that)"
+    try: from bitsandbytes import supported_torch_devices as known
+    except ImportError: raise ValueError(f'4-bit weights need bitsandbytes: pip install bitsandbytes, {instead}') from None
+    if kind not in known: raise ValueError(f'4-bit weights on {str(device)!r}: this bitsandbytes knows {", ".join(sorted(known))}; choose one of these, {instead}')
+    if kind == 'cuda' and not torch.cuda.is_available(): raise ValueError(f"4-bit weights on 'cuda', and there is no CUDA; give device='cpu', {instead}")
+    dtype = torch.float32 if kind == 'cpu' else torch.bfloat16
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    return dict(quantization_config=config, dtype=dtype, device_map={'': device})

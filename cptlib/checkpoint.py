@@ -146,7 +146,10 @@ class _GoOn(LeanCallback):
     "Count epochs and iterations from where a checkpoint was taken."
     order, run_valid = -9, False # right after TrainEvalCallback (-10), which sets what is corrected here
     def __init__(self, first, done, total, pct, random): store_attr()
-    def before_epoch(self): self.learn.epoch, self.learn.n_epoch = self.learn.epoch + self.first, self.total
+    def before_epoch(self):
+        bar = getattr(getattr(self.learn, 'progress', None), 'mbar', None)
+        if bar and not self.learn.epoch: bar.main_bar.total = self.total; bar.update(0) # a progress bar has to begin before it goes on
+        self.learn.epoch, self.learn.n_epoch = self.learn.epoch + self.first, self.total
     def before_train(self):
         if self.done: self.learn.pct_train, self.dls.train.skip = self.pct, self.done
     def before_batch(self):

@@ -105,7 +105,7 @@ def _open(model, tokenizer, adapter, bits, checkpointing, compile, device, bf16)
     how = dict(tokenizer=tokenizer, checkpointing=checkpointing, compile=compile)
     if adapter: from cptlib.adapter import add_adapter, four_bits
     if bits: how |= four_bits(device)
-    elif adapter and bf16: how['dtype'] = torch.bfloat16
+    elif adapter: how['dtype'] = torch.bfloat16 if bf16 else getattr(model, 'dtype', None)
     lm = open_model(model, **how)
     return add_adapter(lm, adapter) if adapter else lm
 
@@ -127,7 +127,7 @@ def cpt_learner(
     tokenizer=None, # the model's: sources made by another are refused (default: what lies beside a Hugging Face model)
     step_tokens:int=None, # tokens of an optimizer step, several batches (default: one batch)
     adapter=None, # train 'lora', 'dora' or a config of peft instead of a Hugging Face model's weights
-    bits:int=None, # 4: the weights beside the adapter take 4 bits (CUDA)
+    bits:int=None, # 4: the weights beside the adapter take 4 bits (needs bitsandbytes)
     checkpointing:bool=False, # Hugging Face models: keep activations between blocks only, compute the rest again
     compile:bool=False, # compile the model with torch.compile
     cbs=None, # more callbacks
