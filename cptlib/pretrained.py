@@ -15,15 +15,14 @@ from fastcore.basics import store_attr
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from .chunked import LazyLogits
+from .model import evaluating
 from .text import tokenizer_fingerprint
 
 # %% ../nbs/41_pretrained.ipynb #067c25f3
 @torch.no_grad()
 def _tried(model, body=True, x=None, **kwargs):
     "What a model (or its body) returns for eight tokens, in evaluation mode."
-    was = model.training; model.eval()
-    try: return (model.base_model if body else model)(input_ids=_eight(model) if x is None else x, use_cache=False, **kwargs)
-    finally: model.train(was)
+    with evaluating(model): return (model.base_model if body else model)(input_ids=_eight(model) if x is None else x, use_cache=False, **kwargs)
 
 def _eight(model): return torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
 def _close(a, b): return torch.allclose(a.float(), b.float(), rtol=1e-3, atol=1e-3*b.abs().max().item())

@@ -63,9 +63,14 @@ def _eot_id(tok):
     if hasattr(tok, 'token_to_id'): ids += [tok.token_to_id(o) for o in _eot_names]
     return next((int(o) for o in ids if o is not None), None)
 
+def _bos_id(tok):
+    "Id that a Hugging Face tokenizer puts before every text by itself, or None"
+    plain, usual = (_hf_ids(tok, ['a text'], special=s)[0] for s in (False, True))
+    return usual[0] if usual[:1] != plain[:1] else None
+
 # %% ../nbs/00_text.ipynb #1fda3200
 class Tokenizer:
-    "Any tokenizer as this library uses it: ids without special tokens, size of the vocabulary, end-of-text id"
+    "Any tokenizer as this library uses it: ids without special tokens, size of the vocabulary, ids that begin and end a text"
     def __init__(self,
         tok, # `ByteTokenizer`, Hugging Face tokenizer, anything with `encode`, or function from text to ids
         vocab_size:int=None, # Size of the vocabulary, where `tok` does not tell
@@ -77,6 +82,7 @@ class Tokenizer:
         self.eot_id = _eot_id(tok) if eot_id is None else eot_id
         if self.kind == 'huggingface' and getattr(tok, 'truncation', None):
             raise ValueError(f'tokenizer truncates texts ({tok.truncation}); call `tok.no_truncation()` first')
+        self.bos_id = _bos_id(tok) if self.kind == 'huggingface' else None
 
     def encode_batch(self, texts:list) -> list: # One list or array of ids per text
         "Ids of each of `texts`"
@@ -86,11 +92,11 @@ class Tokenizer:
         return [f(t) for t in texts]
 
     def encode_joined(self, texts:list) -> tuple: # (ids of all `texts`: 1-D integer array, tokens of each: list)
-        "Ids of `texts` one after the other, each ended by the end-of-text id if there is one"
+        "Ids of `texts` one after the other, each begun and ended by the ids for that, if there are any"
         dtype = np.uint8 if self.kind == 'bytes' else np.int64
-        end = np.array([] if self.eot_id is None else [self.eot_id], dtype)
-        parts = [o for ids in self.encode_batch(texts) for o in (np.asarray(ids, dtype), end)]
-        lengths = [len(ids) + len(end) for ids in parts[::2]]
+        begin, end = (np.array([] if i is None else [i], dtype) for i in (self.bos_id, self.eot_id))
+        parts = [o for ids in self.encode_batch(texts) for o in (begin, np.asarray(ids, dtype), end)]
+        lengths = [len(begin) + len(ids) + len(end) for ids in parts[1::3]]
         return np.concatenate([end[:0], *parts]), lengths
 
     def __call__(self, text): return self.encode_batch([text])[0]
@@ -128,9 +134,8 @@ def tokenizer_fingerprint(
     t = Tokenizer(tok)
     res = dict(kind=t.kind, vocab_size=t.vocab_size, eot_id=t.eot_id, probe=_hash([int(i) for i in t(_probe)]))
     if t.kind == 'huggingface':
-        plain,usual = t(_probe), _hf_ids(t.tok, [_probe], special=True)[0]
         res |= dict(special_tokens=_special(t.tok), vocabulary=_hash([sorted(t.tok.get_vocab().items()), _merges(t.tok)]),
-                    bos_id=usual[0] if usual[:1] != plain[:1] else -1)
+                    bos_id=-1 if t.bos_id is None else t.bos_id)
     return {k:v for k,v in res.items() if v is not None}
 
 # %% ../nbs/00_text.ipynb #bfc04698
