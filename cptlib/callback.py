@@ -109,7 +109,7 @@ class LossLog:
         ids, losses = zip(*self.waiting); self.waiting = []
         chunk = as_chunk(*whole_batches(ids, torch.cat(losses).double().cpu().numpy(), self.world), self.streams)
         for cb in self.readers:
-            if cb.losses is self: cb.take(chunk) # else it reads another one by now
+            if cb.loss_log is self: cb.take(chunk) # else it reads another one by now
         return chunk
 
 # %% ../nbs/19_callback.ipynb #1f1d0aba
@@ -120,7 +120,7 @@ class LossReader(LeanCallback):
         "Begin a log for all readers; what was waiting is gone."
         readers = [cb for cb in self.learn.cbs if isinstance(cb, LossReader) and cb is not self] + [self]
         m = self.find_mixture(); log = LossLog(len(m.streams), world=m.world, readers=readers)
-        for cb in readers: cb.losses = log
+        for cb in readers: cb.loss_log = log
 
-    def after_batch(self): self.losses.add(self.dl.ids, self.row_losses)
-    def after_train(self): self.losses.fetch()
+    def after_batch(self): self.loss_log.add(self.dl.ids, self.row_losses)
+    def after_train(self): self.loss_log.fetch()

@@ -106,7 +106,7 @@ def set_weights(self:DataMix,
 # %% ../nbs/20_datamix.ipynb #06d5dd4c
 @patch
 def state_dict(self:DataMix):
-    self.losses.fetch(); log = self.log
+    self.loss_log.fetch(); log = self.log
     return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), rows=self._served().to_numpy(), before=self._before, names=list(log.columns),
                 warned=sorted(self._warned), seconds=self._seconds)
 

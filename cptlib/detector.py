@@ -124,7 +124,7 @@ def _judged(self:ClunkDetector, boundaries):
 def report(self:ClunkDetector):
     "The `ClunkReport` of the training so far."
     if not self.online: raise ValueError("nothing trained yet: call learn.fit first, then read the report")
-    self.losses.fetch()
+    self.loss_log.fetch()
     return advised(self._judged([b for o in self.online.values() for b in o.boundaries]))
 
 # %% ../nbs/21_detector.ipynb #75e3a2c8
@@ -147,7 +147,7 @@ def advice(self:ClunkDetector,
 # %% ../nbs/21_detector.ipynb #9cb171b8
 @patch
 def state_dict(self:ClunkDetector):
-    self.losses.fetch()
+    self.loss_log.fetch()
     return dict(series={n: np.array(y) for n, y in self.series.items()}, starts=self.starts, flags=self._flags,
                 epoch={n: int(e) for n, e in self._epoch.items()}, taken=self._taken, gap=self._gap, to_probe=self._to_probe,
                 at=self._at, pairs={n: o.state_dict() for n, o in self.pairs.items()})
