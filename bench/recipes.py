@@ -40,7 +40,7 @@ def arguments(doc, out):
     p = argparse.ArgumentParser(description=doc.splitlines()[0])
     p.add_argument('--width', type=int, default=128); p.add_argument('--steps', type=int, default=120); p.add_argument('--base-steps', type=int, default=400)
     p.add_argument('--seeds', default='5', help='how many, or which: 10,11,12'); p.add_argument('--law-width', type=int, default=64); p.add_argument('--repeat-seeds', type=int, default=3); p.add_argument('--first', type=int, help='only so many of the recipes')
-    p.add_argument('--runs', default=str(Path(tempfile.gettempdir())/'cptlib-bench')); p.add_argument('--out', default=out); p.add_argument('--rates', default='.001,.003,.01')
+    p.add_argument('--runs', default=str(Path(tempfile.gettempdir())/'cptlib-bench')); p.add_argument('--out', default=out); p.add_argument('--rates', default='.001,.003,.01'); p.add_argument('--rate', type=float, default=.003, help='where there is one for all')
     a = p.parse_args(); torch.set_num_threads(1); a.rates = tuple(map(float, a.rates.split(',')))
     a.seeds = [int(s) for s in a.seeds.split(',')] if ',' in a.seeds else int(a.seeds)
     return a

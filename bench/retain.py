@@ -2,7 +2,7 @@
 
 The start is a model of prose and question-answer; both are guarded, with a tolerance of 0.01, while code is taught. `Retain` begins with
 a share of a half for them, as does each rule it is held against; the constant mixtures give them from nothing to a half. One learning
-rate for all, that of the demonstration. Finished runs are kept in a folder (the sweep uses them too). Writes bench/results/retain-WIDTH.json.
+rate for all (`--rate`), that of the demonstration. Finished runs are kept in a folder (the sweep uses them too). Writes bench/results/retain-WIDTH.json.
 """
 import time
 from functools import partial
@@ -35,7 +35,7 @@ def setting(a):
     "What all runs of this script and of the sweep share."
     train, valid = demo_sources()
     base = saved_base(a.runs, a.width, lambda size, seed: two_sources(size, seed, train, valid), 'prose-qa', a.base_steps)
-    return dict(model=base, sources=train, valid=valid, tokens=a.steps*16*96, target=['code'], guarded=['prose', 'qa'], seeds=a.seeds, rates=(.003,), bs=16,
+    return dict(model=base, sources=train, valid=valid, tokens=a.steps*16*96, target=['code'], guarded=['prose', 'qa'], seeds=a.seeds, rates=(a.rate,), bs=16,
                 rows=128, path=Path(a.runs)/'runs', device='cpu')
 
 half = constant(blended(old, new, .5), floor=.005)
