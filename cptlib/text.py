@@ -94,7 +94,8 @@ class Tokenizer:
     def encode_joined(self, texts:list) -> tuple: # (ids of all `texts`: 1-D integer array, tokens of each: list)
         "Ids of `texts` one after the other, each begun and ended by the ids for that, if there are any"
         dtype = np.uint8 if self.kind == 'bytes' else np.int64
-        begin, end = (np.array([] if i is None else [i], dtype) for i in (self.bos_id, self.eot_id))
+        both = None if self.bos_id == self.eot_id else self.bos_id, self.eot_id # a token that does both stands once
+        begin, end = (np.array([] if i is None else [i], dtype) for i in both)
         parts = [o for ids in self.encode_batch(texts) for o in (begin, np.asarray(ids, dtype), end)]
         lengths = [len(begin) + len(ids) + len(end) for ids in parts[1::3]]
         return np.concatenate([end[:0], *parts]), lengths
