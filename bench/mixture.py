@@ -16,7 +16,7 @@ int64 tensors on the host. Data and the peers' own formats are made once in `--d
 
 Peers that are not installed are left out and reported: `pip install datasets torchdata grain litdata mosaicml-streaming`.
 """
-import argparse, ctypes, datetime, gc, importlib.metadata, json, math, mmap, multiprocessing, os, platform, shutil, signal, sys, time, warnings
+import argparse, ctypes, datetime, gc, importlib.metadata, json, mmap, multiprocessing, os, platform, shutil, signal, sys, time, warnings
 from pathlib import Path
 os.environ.update(HF_HUB_OFFLINE='1', HF_DATASETS_DISABLE_PROGRESS_BARS='1', TOKENIZERS_PARALLELISM='false', DO_NOT_TRACK='1')
 warnings.simplefilter('ignore')

@@ -7,7 +7,7 @@ paired test on the quarter that is no larger than that of the plain test on the 
 import argparse, copy, json, os, platform, sys, time
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 from pathlib import Path
-import numpy as np, pandas as pd, torch
+import numpy as np, torch
 from cptlib.changepoint import boundary_test
 from cptlib.memorization import fact_setting, text_setting, train_rows
 from cptlib.paired import EpochRows, paired_test

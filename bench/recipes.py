@@ -4,7 +4,7 @@ The start is the base model of the demonstration, trained on prose alone. Every 
 learning rate from the same list, on a seed that is not counted. Finished runs are kept in a folder, so that the script can be
 interrupted and called again. Writes bench/results/recipes-WIDTH.json.
 """
-import argparse, dataclasses, json, os, platform, sys, tempfile, time, warnings
+import argparse, json, os, platform, sys, tempfile, time, warnings
 from pathlib import Path
 warnings.simplefilter('ignore')
 import fastai, torch

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from recipes import arguments, machine
 from retain import new, old, ratios, setting
-from cptlib.compare import compare, mean_interval
+from cptlib.compare import compare
 from cptlib.recipes import Recipe, replay
 from cptlib.schedule import constant
 from cptlib.source import Source

@@ -10,7 +10,7 @@ __all__ = ['kl_from', 'AnchorOutputs', 'fisher_diagonal', 'AnchorWeights']
 # %% ../nbs/33_anchor.ipynb #05f29880
 import copy
 import numpy as np, torch, torch.nn.functional as F
-from fastcore.basics import patch, store_attr
+from fastcore.basics import store_attr
 from .callback import LeanCallback
 from .loader import evenly, read_rows
 from .metrics import logits_of, next_token_loss

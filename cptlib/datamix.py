@@ -12,7 +12,7 @@ import time, warnings
 from itertools import cycle
 import numpy as np, pandas as pd
 from fastcore.basics import patch, store_attr
-from .callback import LeanCallback, LossReader
+from .callback import LossReader
 from .model import check_model
 from .schedule import COLORS
 

@@ -10,7 +10,7 @@ __all__ = ['ways', 'DemoSize', 'demo_sources', 'demo_base', 'demo_way', 'Demo']
 # %% ../nbs/52_demo.ipynb #dc2c7ae3
 import copy, json, platform, time
 from dataclasses import asdict, dataclass
-import numpy as np, pandas as pd, torch
+import pandas as pd, torch
 from fastcore.basics import patch
 from fastai.basics import set_seed
 from .accuracy import evaluate

@@ -8,13 +8,12 @@ Docs: https://cptlib.github.io/cptlib/distributed.html.md"""
 __all__ = ['Parallel', 'shard']
 
 # %% ../nbs/44_distributed.ipynb #35ad7a44
-import torch, torch.distributed as dist
+import torch
 from accelerate import Accelerator
 from fastcore.basics import noop
 from fastai.torch_core import get_model
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.nn.parallel import DistributedDataParallel
 from .callback import LeanCallback
 
 # %% ../nbs/44_distributed.ipynb #78880dd4

@@ -10,8 +10,7 @@ __all__ = ['Facts', 'fact_base', 'fact_condition']
 # %% ../nbs/51_facts.ipynb #df33bff2
 import copy, tempfile
 from pathlib import Path
-import numpy as np, torch
-from fastcore.basics import store_attr
+import numpy as np
 from fastai.basics import set_seed
 from .clunk import detect_clunks
 from .gpt import GPT

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 import torch
-from fastcore.basics import patch, store_attr
+from fastcore.basics import patch
 from fastai.basics import Learner, OptimWrapper, default_device
 from fastai.callback.all import GradientAccumulation, GradientClip, ParamScheduler
 from .accuracy import AccuracyTracker
@@ -21,7 +21,6 @@ from .callback import LeanCallback
 from .checkpoint import Checkpoint
 from .datamix import DataMix
 from .detector import ClunkDetector
-from .loader import MixtureLoader
 from .metrics import next_token_loss
 from .mixture import Mixture
 from .model import check_model

@@ -11,7 +11,6 @@ __all__ = ['PREDICTIONS', 'NEGLIGIBLE', 'Prediction', 'Setting', 'fact_setting',
 # %% ../nbs/51b_memorization.ipynb #03ff8d89
 import copy, tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch
 from fastai.basics import set_seed

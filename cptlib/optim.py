@@ -16,7 +16,6 @@ from fastcore.basics import patch, store_attr
 from fastai.basics import Learner, OptimWrapper
 from fastai.callback.schedule import ParamScheduler
 from .callback import LeanCallback
-from .loader import MixtureLoader
 from .state import load_training_state, saving
 from .store import Store
 

@@ -15,7 +15,7 @@ import numpy as np
 from fastprogress.fastprogress import progress_bar
 from .disk import RowWriter, check_folder, new_folder, read_meta, seal_folder, token_dtype
 from .packing import Layout
-from .text import TextStream, Tokenizer, as_text, fingerprint_diff, tokenizer_fingerprint
+from .text import TextStream, Tokenizer, fingerprint_diff, tokenizer_fingerprint
 
 # %% ../nbs/01_prepare.ipynb #5be4fcf5
 def _differences(was, want):

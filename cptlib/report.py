@@ -11,7 +11,6 @@ __all__ = ['plot_tradeoff', 'plot_forgetting', 'figure_html', 'report_html', 'sa
 import base64, html, io, json
 from pathlib import Path
 import matplotlib.pyplot as plt
-import numpy as np
 from .demo import Demo
 
 # %% ../nbs/53_report.ipynb #affd2919

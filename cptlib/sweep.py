@@ -9,13 +9,12 @@ __all__ = ['MixingLaw', 'nearest', 'held_out', 'recommend', 'replay_sweep', 'rep
 
 # %% ../nbs/56_sweep.ipynb #cd0e06eb
 from dataclasses import replace
-from functools import partial
 import numpy as np, pandas as pd
-from fastcore.basics import patch, store_attr
+from fastcore.basics import store_attr
 from scipy.optimize import least_squares, minimize
 from .compare import Comparison, compare, mean_interval
 from .recipes import Recipe, replay
-from .schedule import COLORS, constant, normalized
+from .schedule import COLORS, constant
 
 # %% ../nbs/56_sweep.ipynb #9715b4bf
 class MixingLaw:
