@@ -277,9 +277,11 @@ def warm(a):
     speeds = {n: speed(t) for n, t in s.items()}
     peers = {n: v for n, v in speeds.items() if n != OURS and '(limit)' not in n}
     mixing = {n: v for n, v in peers.items() if 'one source a batch' not in n}
-    by_peer, by_mixing, by_limit = speeds[OURS]/np.max(list(peers.values()), axis=0), speeds[OURS]/np.max(list(mixing.values()), axis=0), speeds[OURS]/speeds[LIMIT]
+    fastest = np.max(list(peers.values()), axis=0)
+    by_peer, by_mixing, by_limit = speeds[OURS]/fastest, speeds[OURS]/np.max(list(mixing.values()), axis=0), speeds[OURS]/speeds[LIMIT]
     return dict(million_tokens_a_second={n: spread(v) for n, v in sorted(speeds.items(), key=lambda o: -np.median(o[1]))}, left_out=why,
-                fastest_peer=max(peers, key=lambda n: np.median(peers[n])), to_fastest_peer=spread(by_peer), to_fastest_peer_that_mixes_in_a_batch=spread(by_mixing), to_random_rows=spread(by_limit), rounds=a.rounds, seconds=a.seconds,
+                fastest_peer=max(peers, key=lambda n: np.median(peers[n])), to_fastest_peer=spread(by_peer), to_fastest_peer_that_mixes_in_a_batch=spread(by_mixing), to_random_rows=spread(by_limit),
+                fastest_peer_to_random_rows=spread(fastest/speeds[LIMIT]), rounds=a.rounds, seconds=a.seconds,
                 bars=[bar('speed of Mixture to that of the fastest peer', float(np.median(by_peer)), 2),
                       bar('speed of Mixture to that of the fastest peer that mixes sources within a batch, as Mixture does', float(np.median(by_mixing)), 2), bar('speed of Mixture to the random-row limit', float(np.median(by_limit)), .45)])
 

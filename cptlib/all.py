@@ -6,6 +6,8 @@ from .arrow_rows import *
 from .shards import *
 from .schedule import *
 from .order import *
+from .streams import *
+from .reader import *
 from .mixture import *
 from .loader import *
 from .metrics import *

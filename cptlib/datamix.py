@@ -54,7 +54,7 @@ def take(self:DataMix,
     chunk, # `Chunk` of training losses
 ):
     "Enter some steps into the log."
-    index = np.array([o.index for o in self.mixture.streams])
+    index = self.mixture.streams.source
     share = chunk.rows[:, :, None]*(index[:, None] == np.arange(len(self.mixture.sources)))
     with np.errstate(invalid='ignore'): loss = np.einsum('ns,nsj->nj', np.nan_to_num(chunk.loss), share)/share.sum(1)
     self._steps.append(chunk.step); self._loss.append(loss); self._counts.append(share.sum(1))

@@ -12,8 +12,9 @@ import time
 import numpy as np, torch
 from fastcore.basics import patch, store_attr
 from fastai.data.core import DataLoaders
-from .mixture import Ids, Mixture
+from .mixture import Mixture
 from .packing import hide_padding
+from .streams import Ids
 
 # %% ../nbs/05_loader.ipynb #d5903bda
 def to_xy(

@@ -66,18 +66,21 @@ def mixed(
     x ^= x >> np.uint64(31)
     return x
 
-def _hashed(x, bits, key):
-    "`mixed(x + key)` of numbers below 2**bits: each of them once, if there are fewer than to be hashed."
-    few = len(key) == 1 and int(bits[0]) < len(x).bit_length() - 1
-    return mixed(np.arange(1 << int(bits[0]), dtype=np.uint64) + key).take(x.view(np.int64)) if few else mixed(x + key)
-
-def _feistel(x, bits, key):
-    "Permute each `x` within 2**bits, in six rounds; `bits` and `key` have one element, or one for each `x`."
-    a, b, one = bits//np.uint64(2), bits - bits//np.uint64(2), np.uint64(1)
-    left, right = x >> b, x & ((one << b) - one)
+def _rounds(bits, key, many):
+    "Six functions: what one half of a number is xored with, given the other. Each half is hashed once and looked up, if `many` numbers come."
+    width = bits//2, bits - bits//2; mask = [(1 << w) - 1 for w in width]
     for i in range(6):
-        h = _hashed(right, b, key + np.uint64(i << 56)); h &= (one << a) - one; h ^= left
-        left, right, a, b = right, h, b, a
+        def hashed(half, mask=mask[i%2], key=key + np.uint64(i << 56)): h = mixed(half.view(np.uint64) + key).view(np.int64); h &= mask; return h
+        halves = width[1 - i%2]; few = len(key) == len(halves) == 1 and 2 << halves[0] <= many
+        yield hashed(np.arange(1 << halves[0])).take if few else hashed
+
+def _feistel(x, bits, rounds):
+    "Permute each `x` within 2**bits."
+    b = bits - bits//2
+    left, right = x >> b, x & ((1 << b) - 1)
+    for f in rounds:
+        h = f(right); h ^= left
+        left, right = right, h
     return (left << b) | right
 
 # %% ../nbs/03_order.ipynb #4f097878
@@ -91,20 +94,21 @@ def _table(n, key):
 
 def _by_table(x, n, key):
     "`shuffled` for small sources: a table for each `n` and `key`; all arrays [m]."
-    (kinds, group), out = np.unique(np.stack([n, key]), axis=1, return_inverse=True), np.empty(len(x), np.int64)
+    (kinds, group), out = np.unique(np.stack([n.astype(np.uint64), key]), axis=1, return_inverse=True), np.empty(len(x), np.int64)
     members = np.split(group.ravel().argsort(kind='stable'), np.bincount(group.ravel()).cumsum()[:-1])
     for (nn, kk), m in zip(kinds.T.tolist(), members): out[m] = _table(nn, kk)[x[m]]
     return out
 
 # %% ../nbs/03_order.ipynb #93034e0f
-def _walk(x, n, key):
+def _walk(x, n, key, rounds=None):
     "`shuffled` by cycle walking; `n` and `key` have one element or as many as `x`."
-    bits = np.ceil(np.log2(n)).astype(np.uint64)
-    out = _feistel(x, bits, key); todo = np.flatnonzero(out >= n)
-    while len(todo):
-        n_, b_, k_ = (a if len(a) == 1 else a[todo] for a in (n, bits, key))
-        out[todo] = again = _feistel(out[todo], b_, k_); todo = todo[again >= n_]
-    return out.view(np.int64)
+    bits = np.ceil(np.log2(n)).astype(np.int64)
+    rounds = rounds or list(_rounds(bits, key, len(x)))
+    out = _feistel(x, bits, rounds); again = np.flatnonzero(out >= n)
+    if len(again):
+        if len(n) > 1 or len(key) > 1: rounds = None
+        out[again] = _walk(out[again], *(a if len(a) == 1 else a[again] for a in (n, key)), rounds)
+    return out
 
 def shuffled(
     x:np.ndarray, # [m] positions within an epoch, 0 <= x < n
@@ -112,10 +116,10 @@ def shuffled(
     key:np.ndarray, # [m] (or one number) uint64, one for each source and epoch
 )->np.ndarray: # [m] rows; for a fixed n and key a one-to-one map
     "Where position `x` of an epoch lands: a seeded bijection of 0..n-1, computed, not stored."
-    x, n, key = (np.atleast_1d(np.asarray(a, np.uint64)) for a in (x, n, key))
+    x, n, key = (np.atleast_1d(np.asarray(a, t)) for a, t in ((x, np.int64), (n, np.int64), (key, np.uint64)))
     small = n <= 256
     if not small.any(): return _walk(x, n, key)
     x, n, key, small = np.broadcast_arrays(x, n, key, small)
     out, big = np.empty(len(x), np.int64), ~small
-    out[small], out[big] = _by_table(x[small].view(np.int64), n[small], key[small]), _walk(x[big], n[big], key[big])
+    out[small], out[big] = _by_table(x[small], n[small], key[small]), _walk(x[big], n[big], key[big])
     return out

@@ -115,7 +115,7 @@ def _move(self:Retain, loss, first):
     seen = Seen(m.weights_at(), over(self.mean), over(self.var**.5), over(loss), over(first))
     wish = self.rule.update(seen)
     floor = np.array([0. if o in s.droppable else s.floor for o in names])
-    served, size = m.served_at(m.step), [o.n for o in m.streams]
+    served, size = m.served_at(m.step), m.streams.size
     w = bounded(wish, seen.weights, floor, repetition_caps(size, served, (m.steps - m.step)*m.bs, self.max_epochs), self.most)
     if not np.allclose(w, seen.weights, atol=1e-12): m.set_weights(dict(zip(names, np.maximum(w, floor).tolist())))
     self.log.append(dict(step=m.step, wish=dict(zip(names, wish.tolist())), weights=dict(zip(names, w.tolist())),
