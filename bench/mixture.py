@@ -11,7 +11,7 @@ int64 tensors on the host. Data and the peers' own formats are made once in `--d
 - `cold`: the files are dropped from the page cache, and read in a fresh process: the first `--cold-steps` batches, and the bytes that the disk gave for
   each byte that was asked for.
 - `growth`: time to the first batch (opening the sources included) and anonymous memory against the size of the corpus (sparse files) and against the
-  step that a state is loaded at; time of a batch against the number of sources (weights 1, 1/2, 1/3, ...) and the length of rows (32768 tokens a batch).
+  step that a state is loaded at; time of a batch against the number of sources (weights 1, 1/2, 1/3, ...), the length of rows (32768 tokens a batch), and the number of ranks that share a batch of 256 rows.
 - `wait`: share of a fit that the demonstration model spends on waiting for data, as `learn.data_mix.data_wait` says.
 
 Peers that are not installed are left out and reported: `pip install datasets torchdata grain litdata mosaicml-streaming`.
@@ -362,6 +362,7 @@ def _first_batch(paths, weights, step=0, batches=64):
 
 def _endless(sources, weights, bs): return (b[0] for b in Mixture(sources, weights, bs, 10**9))
 def _many(paths, bs): s = [Source.open(p) for p in paths]; return _endless(s, constant({o.name: 1/(i + 1) for i, o in enumerate(s)}, floor=0), bs)
+def _rank(data, world): return (b[0] for b in Mixture(open_sources(data), WEIGHTS, 256, 10**9, rank=world - 1, world=world))
 def _long(data, row_len):
     def cut(s): rows = (len(s)*ROW)//row_len; return Source(s.path, s.meta | dict(row_len=row_len, stride=row_len, rows=rows))
     return _endless([cut(s) for s in open_sources(data)], WEIGHTS, 32768//row_len)
@@ -380,8 +381,9 @@ def growth(a):
     kinds = {n: (_many, ([sparse_source(sparse/f'of{n}', f's{i}', a.many_tokens//n) for i in range(n)], BS), {}) for n in a.sources}
     many, why = race(kinds, a.rounds, a.seconds/2, a.warm_up)
     long, _ = race({n: (_long, (a.data, n), {}) for n in a.rows}, a.rounds, a.seconds/2, a.warm_up)
+    ranks, _ = race({n: (_rank, (a.data, n), {}) for n in (1, 2, 4, 8)}, a.rounds, a.seconds/2, a.warm_up)
     more, ratio = corpus[a.corpora[-1]]['anonymous_MB'] - corpus[a.corpora[0]]['anonymous_MB'], np.array(many[50])/many[3]
-    return dict(by_corpus=corpus, by_step=steps, microseconds_by_sources=micro(many), microseconds_by_row=micro(long), left_out=why, bars=[
+    return dict(by_corpus=corpus, by_step=steps, microseconds_by_sources=micro(many), microseconds_by_row=micro(long), microseconds_by_ranks=micro(ranks), left_out=why, bars=[
         bar(f'MB of anonymous memory more with {a.corpora[-1]/a.corpora[0]:,.0f} times the tokens', more, 10, False), bar('time of a batch of 50 sources to that of 3', float(np.median(ratio)), 5, False),
         bar('ms for a state at step 1,000,000,000', steps[10**9]['load_ms'], 5, False), bar('batches after a state equal those of an uninterrupted run', float(all(s['same'] for s in steps.values())), 1)])
 
@@ -440,7 +442,7 @@ def _curve(ax, d, title, xlabel, ylabel, key=None, color=0, label=None):
 def draw(res, path):
     import matplotlib; matplotlib.use('Agg'); import matplotlib.pyplot as plt
     plt.rcParams['svg.hashsalt'] = 'cptlib'
-    fig, axes = plt.subplots(4, 2, figsize=(11, 14), layout='constrained', height_ratios=[1.7, 1, 1, 1]); axes = axes.ravel()
+    fig, axes = plt.subplots(5, 2, figsize=(11, 17), layout='constrained', height_ratios=[1.7, 1, 1, 1, 1]); axes = axes.ravel()
     if r := res.get('warm'): _bars(axes[0], r['million_tokens_a_second'], 'Warm page cache, one thread', 'million tokens a second')
     if r := res.get('cold'): _bars(axes[1], r['million_tokens_a_second'], 'Cold page cache', 'million tokens a second')
     if r := res.get('workers'): _bars(axes[2], r['million_tokens_a_second'], 'Worker processes', 'million tokens a second')
@@ -452,6 +454,8 @@ def draw(res, path):
         _curve(axes[4], r['by_corpus'], 'A larger corpus', 'tokens', 'ms | MB', 'anonymous_MB', 1, 'MB of anonymous memory'); axes[4].legend()
         _curve(axes[5], r['by_step'], 'A later step', 'step', 'ms | MB', 'first_ms', 0, 'ms from a state to its batch'); _curve(axes[5], r['by_step'], 'A later step', 'step', 'ms | MB', 'anonymous_MB', 1, 'MB of anonymous memory'); axes[5].legend()
         _curve(axes[6], r['microseconds_by_sources'], 'More sources', 'sources', 'microseconds a batch'); _curve(axes[7], r['microseconds_by_row'], 'Longer rows, as many tokens', 'tokens in a row', 'microseconds a batch')
+        if 'microseconds_by_ranks' in r: _curve(axes[8], r['microseconds_by_ranks'], 'More ranks, 256 rows in all', 'ranks', 'microseconds a batch and rank')
+    axes[9].set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True); fig.savefig(path, metadata=dict(Date=None) if path.suffix == '.svg' else None); plt.close(fig)
 
 SECTIONS = dict(warm=warm, workers=workers, cold=cold, growth=growth, wait=wait)

@@ -10,7 +10,6 @@ __all__ = ['LazyLogits']
 # %% ../nbs/10b_chunked.ipynb #c73ab18c
 import torch, torch.nn.functional as F
 from fastcore.basics import store_attr
-from torch import nn
 
 # %% ../nbs/10b_chunked.ipynb #5b1ca7dd
 def _wide(x): return torch.promote_types(x.dtype, torch.float32)

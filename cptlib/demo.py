@@ -8,7 +8,7 @@ Docs: https://cptlib.github.io/cptlib/demo.html.md"""
 __all__ = ['ways', 'DemoSize', 'demo_sources', 'demo_base', 'demo_way', 'Demo']
 
 # %% ../nbs/52_demo.ipynb #dc2c7ae3
-import copy, json, platform, time
+import copy, platform, time
 from dataclasses import asdict, dataclass
 import pandas as pd, torch
 from fastcore.basics import patch

@@ -8,7 +8,7 @@ Docs: https://cptlib.github.io/cptlib/facts.html.md"""
 __all__ = ['Facts', 'fact_base', 'fact_condition']
 
 # %% ../nbs/51_facts.ipynb #df33bff2
-import copy, tempfile
+import copy
 from pathlib import Path
 import numpy as np
 from fastai.basics import set_seed

@@ -8,7 +8,6 @@ Docs: https://cptlib.github.io/cptlib/gpt.html.md"""
 __all__ = ['Block', 'GPT', 'separate_documents']
 
 # %% ../nbs/13_gpt.ipynb #5fdcd471
-import torch
 from torch import nn
 import torch.nn.functional as F
 from .packing import document_mask, segment_positions, segments

@@ -43,12 +43,12 @@ class Mixture:
         self.names, self.row_len = tuple(s.name for s in sources), sources[0].row_len
         self.vocab_size, self.tokenizer = max(s.vocab_size for s in sources), sources[0].fingerprint
         self.pad = next((s.pad for s in sources if s.pad is not None), None) # the token that pads packed rows
-        self._block = max(16, min(1024, 2**15//bs)) # steps planned at once
+        self._block = max(16, min(1024, 2**15*world//bs, 2**18//bs)) # steps planned at once
         self.step, self.dtype = 0, np.result_type(*(s.dtype for s in sources))
         self._reader = Reader(self.sources)
         self._begin(schedule, 0, np.zeros(len(schedule.names)), np.zeros(len(schedule.names), np.int64), 0)
 
-    def __getstate__(self): return {k: v for k, v in self.__dict__.items() if k not in ('streams', '_reader')} | dict(_plan=None)
+    def __getstate__(self): return {k: v for k, v in self.__dict__.items() if k not in ('streams', '_reader')} | dict(_plans={})
     def __setstate__(self, state):
         self.__dict__.update(state)
         self.streams, self._reader = Streams(self.sources, self.schedule.names, self.seed), Reader(self.sources)
@@ -57,7 +57,7 @@ class Mixture:
         "From step `origin` on, follow `schedule`, with `base` rows due and `served` rows dealt before it, per stream; `rows` in all."
         self.streams = Streams(self.sources, schedule.names, self.seed)
         store_attr('schedule,origin,base,served,rows')
-        self._anchor, self._plan = (origin, served), None
+        self._anchor, self._plans = (origin, served), {}
 
 # %% ../nbs/04_mixture.ipynb #93332087
 @patch
@@ -90,11 +90,10 @@ class _Plan(NamedTuple):
     "What a block of steps serves."
     first:int # its first step
     dealt:np.ndarray # [n+1, streams] rows dealt before it, and after each of its steps
-    whole:list # of n `Ids`
-    local:list # of n `Ids`: this rank's part
+    ids:list # of n `Ids`: whole batches, or this rank's part of them
     at:list # of n places in the reader's window; None if it has none
 
-    def holds(self, step): return self.first <= step < self.first + len(self.whole)
+    def holds(self, step): return self.first <= step < self.first + len(self.ids)
 
 @patch
 def _deal(self:Mixture, served, step):
@@ -103,16 +102,16 @@ def _deal(self:Mixture, served, step):
     return deal(self._target, self._when, served, step, block + self._block, self.bs, max(self.origin, block))
 
 @patch
-def _planned(self:Mixture, step):
-    "The plan that holds `step`."
-    if (now := self._plan) and now.holds(step): return now
-    served = self.served_at(step)
-    dealt = np.vstack([served[None], self._deal(served, step)]); block = self.streams.plan(step, dealt)
-    mine = Ids(block.step, *(a[:, self.rank::self.world] for a in block[1:])) if self.world > 1 else block
-    whole, at = list(map(Ids, *block)), self._reader.find(mine.source, mine.row)
-    plan = _Plan(step, dealt, whole, list(map(Ids, *mine)) if self.world > 1 else whole, None if at is None else list(at))
-    self._plan, self._anchor = plan, (step, served)
-    return plan
+def _planned(self:Mixture, step, whole):
+    "The plan that holds `step`: for `whole` batches, or for this rank's part of them."
+    whole = whole or self.world == 1
+    if (now := self._plans.get(whole)) and now.holds(step): return now
+    served = self.served_at(step); dealt = np.vstack([served[None], self._deal(served, step)])
+    block = self.streams.plan(step, dealt, slice(None) if whole else slice(self.rank, None, self.world))
+    at = self._reader.find(block.source, block.row)
+    now = _Plan(step, dealt, list(map(Ids, *block)), None if at is None else list(at))
+    self._anchor, self._plans = (step, served), self._plans | {whole: now}
+    return now
 
 # %% ../nbs/04_mixture.ipynb #73c96565
 @patch
@@ -121,7 +120,8 @@ def served_at(self:Mixture,
 )->np.ndarray: # [streams] rows
     "How many rows of each stream were dealt before `step`; a stream is a source, or one half of a curated one."
     if step < self.origin: raise ValueError(f"step {step} lies before step {self.origin}, at which the weights were last set or the state was loaded")
-    if (now := self._plan) and (now.holds(step) or now.holds(step - 1)): return now.dealt[step - now.first]
+    for now in self._plans.values():
+        if now.holds(step) or now.holds(step - 1): return now.dealt[step - now.first]
     if step > self.origin and self.bs*min(self.schedule.start.min(), self.schedule.end.min()) >= 1:
         return deal_sorted(self._target([step]), self._when, self.served.sum() + self.bs*np.array([step - self.origin]))[0]
     at, served = self._anchor if step >= self._anchor[0] else (self.origin, self.served)
@@ -135,16 +135,16 @@ def plan(self:Mixture,
     step:int, # any step from the last change of weights on
 )->Ids: # sources and rows of the whole batch, on the host
     "Which rows step `step` serves: no data is read, nothing changes."
-    now = self._planned(step)
-    return now.whole[step - now.first]
+    now = self._planned(step, True)
+    return now.ids[step - now.first]
 
 @patch
 def local(self:Mixture,
     step:int, # any step
 )->Ids: # sources and rows of this rank's slice
     "The part of `plan(step)` that this rank reads: every `world`-th row."
-    now = self._planned(step)
-    return now.local[step - now.first]
+    now = self._planned(step, False)
+    return now.ids[step - now.first]
 
 # %% ../nbs/04_mixture.ipynb #cd8de9e1
 @patch
@@ -153,8 +153,8 @@ def gather(self:Mixture,
     dtype=None, # integer type (default: the stored one)
 )->np.ndarray: # [rows, row_len+1] tokens
     "The rows named by `ids`, in order."
-    now, step = self._plan, ids.step
-    if now and now.at and now.holds(step) and now.local[step - now.first] is ids: return self._reader.read(now.at[step - now.first], dtype)
+    for now in self._plans.values():
+        if now.at and now.holds(ids.step) and now.ids[ids.step - now.first] is ids: return self._reader.read(now.at[ids.step - now.first], dtype)
     return self._reader.take(ids.source, ids.row, dtype)
 
 @patch

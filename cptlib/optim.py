@@ -9,7 +9,7 @@ __all__ = ['rewarm', 'wsd', 'slanted_triangular', 'rate_scheduler', 'falling', '
            'ShortRowsFirst']
 
 # %% ../nbs/30_optim.ipynb #03096b38
-import numpy as np, torch
+import numpy as np
 from contextlib import contextmanager
 from functools import partial
 from fastcore.basics import patch, store_attr

@@ -10,7 +10,7 @@ __all__ = ['run_recipe', 'run_key', 'kept']
 # %% ../nbs/54b_runs.ipynb #5afbb460
 import copy, hashlib, json, math, os, time
 from pathlib import Path
-import numpy as np, torch
+import torch
 from fastai.basics import set_seed
 from .accuracy import evaluate
 from .layers import depth_groups, discriminative

@@ -72,7 +72,7 @@ def shuffle(self:Streams,
     epoch, place = divmod(pos, n) if first is None else (np.full(len(pos), first), pos - first*n)
     return epoch, shuffled(place, n, mixed(np.atleast_1d(key + (epoch if first is None else epoch[:1]).astype(np.uint64))))
 
-# %% ../nbs/03b_streams.ipynb #c96080eb
+# %% ../nbs/03b_streams.ipynb #e5024b92
 class Ids(NamedTuple):
     "What one batch holds, on the host: which row of which source, in order."
     step:int # the step this batch is for
@@ -85,15 +85,18 @@ class Ids(NamedTuple):
 def plan(self:Streams,
     step:int, # the step of the first batch
     dealt:np.ndarray, # [n+1, streams] rows dealt in all before `step`, and after it and each of the next
+    part:slice=slice(None), # which rows of each batch (default: all)
 )->Ids: # steps [n], everything else [n, bs]
     "What the batches of `n` steps hold. Every step deals the same number of rows."
-    (n, s), whole = np.diff(dealt, axis=0).shape, dealt[-1] - dealt[0]
-    stream = np.repeat(np.tile(np.arange(s), n), np.diff(dealt, axis=0).ravel())
-    by_stream, owner = stream.astype(np.min_scalar_type(s)).argsort(kind='stable'), np.repeat(np.arange(s), whole)
-    pos = np.arange(len(stream)) + (dealt[0] - whole.cumsum() + whole)[owner]
-    few = [(i, p) for i, p in enumerate(np.split(pos, whole.cumsum()[:-1])) if len(p)] if s <= 16 else [(owner, pos)]
-    shuffles = [self.shuffle(p, i) for i, p in few]
-    epoch, row = np.empty_like(stream), np.empty_like(stream)
-    epoch[by_stream], row[by_stream] = (np.concatenate(a) for a in zip(*shuffles))
+    whole = np.diff(dealt, axis=0); n, s = whole.shape; bs = whole[0].sum()
+    cell = np.repeat(np.arange(n*s), whole.ravel()).reshape(n, bs)[:, part] # step and stream of each row
+    stream, pos = cell%s, (dealt[:-1] - whole.cumsum(1) + whole).ravel()[cell] + np.arange(bs)[part]
+    flat, epoch, row = pos.ravel(), np.empty(pos.size, np.int64), np.empty(pos.size, np.int64)
+    if s > 16: epoch[:], row[:] = self.shuffle(flat, stream.ravel())
+    else:
+        by_stream = stream.ravel().astype(np.uint8).argsort(kind='stable')
+        for i, at in enumerate(np.split(by_stream, np.bincount(stream.ravel(), minlength=s).cumsum()[:-1])):
+            if len(at): epoch[at], row[at] = self.shuffle(flat[at], i)
+    epoch, row = epoch.reshape(pos.shape), row.reshape(pos.shape)
     for i, order in self.orders.items(): here = stream == i; row[here] = order[row[here]]
-    return Ids(range(step, step + n), *(a.reshape(n, -1) for a in (self.source[stream], row, epoch, stream)))
+    return Ids(range(step, step + n), self.source[stream], row, epoch, stream)

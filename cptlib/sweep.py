@@ -11,10 +11,10 @@ __all__ = ['MixingLaw', 'nearest', 'held_out', 'recommend', 'replay_sweep', 'rep
 from dataclasses import replace
 import numpy as np, pandas as pd
 from fastcore.basics import store_attr
-from scipy.optimize import least_squares, minimize
+from scipy.optimize import least_squares
 from .compare import Comparison, compare, mean_interval
 from .recipes import Recipe, replay
-from .schedule import COLORS, constant
+from .schedule import COLORS
 
 # %% ../nbs/56_sweep.ipynb #9715b4bf
 class MixingLaw:

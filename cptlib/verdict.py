@@ -8,7 +8,6 @@ Docs: https://cptlib.github.io/cptlib/verdict.html.md"""
 __all__ = ['Boundary', 'measure_boundary', 'probe_gap', 'judge', 'ClunkReport']
 
 # %% ../nbs/11c_verdict.ipynb #16d6afcb
-import json
 from dataclasses import dataclass, field, replace
 from html import escape
 from textwrap import fill
@@ -16,7 +15,7 @@ import numpy as np
 from fastcore.basics import patch
 from scipy.special import stdtr, stdtrit
 from .changepoint import MIN_WINDOW, Jump, boundary_test, holm, pooled_drop, window_size
-from .confounds import FLAGS, EpochEnds, context_flags, loss_flags
+from .confounds import FLAGS, context_flags, loss_flags
 
 # %% ../nbs/11c_verdict.ipynb #97707765
 @dataclass
