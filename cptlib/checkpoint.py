@@ -83,7 +83,7 @@ class Checkpoint(LeanCallback):
 
     def after_batch(self):
         ids, m = self.dl.ids, self.mixture
-        self.ledger.add(ids if m.world == 1 else m.plan(ids.step), m.names)
+        if m.rank == 0: self.ledger.add(m.plan(ids.step), m.names)
         due = m.step - self._at >= (self.every or np.inf) or self._late(m)
         if due and self._stepped and self.iter + 1 < self.n_iter: self._save(self.epoch, self.iter + 1)
         self._stepped = False

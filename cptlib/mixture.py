@@ -8,6 +8,7 @@ Docs: https://cptlib.github.io/cptlib/mixture.html.md"""
 __all__ = ['Mixture']
 
 # %% ../nbs/04_mixture.ipynb #5ef7cb80
+from copy import copy
 from typing import NamedTuple
 import numpy as np, torch
 from fastcore.basics import patch, store_attr
@@ -48,7 +49,7 @@ class Mixture:
         self._reader = Reader(self.sources)
         self._begin(schedule, 0, np.zeros(len(schedule.names)), np.zeros(len(schedule.names), np.int64), 0)
 
-    def __getstate__(self): return {k: v for k, v in self.__dict__.items() if k not in ('streams', '_reader')} | dict(_plans={})
+    def __getstate__(self): return {k: v for k, v in self.__dict__.items() if k not in ('streams', '_reader')} | dict(_plans={}, _eras=())
     def __setstate__(self, state):
         self.__dict__.update(state)
         self.streams, self._reader = Streams(self.sources, self.schedule.names, self.seed), Reader(self.sources)
@@ -57,7 +58,7 @@ class Mixture:
         "From step `origin` on, follow `schedule`, with `base` rows due and `served` rows dealt before it, per stream; `rows` in all."
         self.streams = Streams(self.sources, schedule.names, self.seed)
         store_attr('schedule,origin,base,served,rows')
-        self._anchor, self._plans = (origin, served), {}
+        self._anchor, self._plans, self._eras = (origin, served), {}, ()
 
 # %% ../nbs/04_mixture.ipynb #93332087
 @patch
@@ -104,6 +105,7 @@ def _deal(self:Mixture, served, step):
 @patch
 def _planned(self:Mixture, step, whole):
     "The plan that holds `step`: for `whole` batches, or for this rank's part of them."
+    if step < self.origin: return self._era(step)._planned(step, whole)
     whole = whole or self.world == 1
     if (now := self._plans.get(whole)) and now.holds(step): return now
     served = self.served_at(step); dealt = np.vstack([served[None], self._deal(served, step)])
@@ -115,11 +117,18 @@ def _planned(self:Mixture, step, whole):
 
 # %% ../nbs/04_mixture.ipynb #73c96565
 @patch
+def _era(self:Mixture, step):
+    "The mixture as it was when `step` was served, before its weights were set."
+    for m in self._eras[::-1]:
+        if m.origin <= step: return m
+    raise ValueError(f"step {step} lies before step {(*self._eras, self)[0].origin}, from which on this mixture knows its weights")
+
+@patch
 def served_at(self:Mixture,
-    step:int, # any step from the last change of weights on
+    step:int, # any step from that on at which a state was last loaded; of earlier weights set by hand, the last 16 are known
 )->np.ndarray: # [streams] rows
     "How many rows of each stream were dealt before `step`; a stream is a source, or one half of a curated one."
-    if step < self.origin: raise ValueError(f"step {step} lies before step {self.origin}, at which the weights were last set or the state was loaded")
+    if step < self.origin: return self._era(step).served_at(step)
     for now in self._plans.values():
         if now.holds(step) or now.holds(step - 1): return now.dealt[step - now.first]
     if step > self.origin and self.bs*min(self.schedule.start.min(), self.schedule.end.min()) >= 1:
@@ -132,7 +141,7 @@ def served_at(self:Mixture,
 
 @patch
 def plan(self:Mixture,
-    step:int, # any step from the last change of weights on
+    step:int, # as for `served_at`
 )->Ids: # sources and rows of the whole batch, on the host
     "Which rows step `step` serves: no data is read, nothing changes."
     now = self._planned(step, True)
@@ -198,8 +207,10 @@ def set_weights(self:Mixture,
     "Follow other weights from the current step on. Raises ValueError for bad weights, and for a share under the schedule's floor."
     s, weights = self.schedule, self.schedule.with_weights(weights)
     if weights.names != s.names: raise ValueError(f"the new schedule is over {weights.names}, the running one over {s.names}; keep the sources and their order")
-    base, served = self._target([self.step])[0], self.served_at(self.step)
+    base, served, eras, era = self._target([self.step])[0], self.served_at(self.step), self._eras, copy(self)
+    era._plans, era._eras = {}, ()
     self._begin(weights, self.step, base, served, self.rows + (self.step - self.origin)*self.bs)
+    self._eras = (*eras[-15:], era)
 
 # %% ../nbs/04_mixture.ipynb #c07d026b
 @patch
