@@ -83,6 +83,7 @@ def history(self:AccuracyTracker):
 @patch(as_prop=True)
 def matrix(self:AccuracyTracker):
     "Accuracies, [validations, sources]; the first row is before training."
+    if not self.records: raise ValueError("nothing measured yet: call learn.fit first")
     return np.stack([r['accuracy'] for r in self.records])
 
 @patch

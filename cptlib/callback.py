@@ -68,7 +68,7 @@ def as_chunk(
     at, first = np.unique(cell, return_index=True)
     rows = np.bincount(cell, minlength=n*streams)
     begin, end = np.zeros(shape, int), np.zeros(shape, int)
-    begin.ravel()[at], end.ravel()[at] = epoch[first], epoch[np.append(first[1:], len(cell)) - 1]
+    begin.ravel()[at], end.ravel()[at] = epoch[first], epoch[np.append(first[1:], len(cell))[:len(at)] - 1]
     with np.errstate(invalid='ignore'): mean = np.bincount(cell, loss, n*streams)/rows
     return Chunk(np.array([i.step for i in ids]), mean.reshape(shape), rows.reshape(shape), begin, end, list(ids), each)
 

@@ -14,6 +14,7 @@ from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 from fastai.callback.schedule import ParamScheduler
 from .callback import LeanCallback
+from .mixture import checked_changes
 from .state import load_training_state, saving, set_random_state, training_state
 from .store import Store, snapshot
 
@@ -56,6 +57,18 @@ def _load_recorder(learn, s):
     if sched: sched.hps.update({k: v.tolist() for k, v in s['hps'].items() if k in sched.hps})
 
 # %% ../nbs/24_checkpoint.ipynb #bc1916ee
+def _rates(learn):
+    "What the schedules of learning rate and the like say at some points of the training."
+    sched = next((cb for cb in learn.cbs if isinstance(cb, ParamScheduler)), None)
+    return {k: [np.ravel(f(p)).astype(float).tolist() for p in np.linspace(0, 1, 9)] for k, f in sched.scheds.items()} if sched else {}
+
+def _sound(learn, mixture):
+    "Whether all weights are finite numbers, on all processes."
+    ps = [p.to_local() if hasattr(p, 'to_local') else p for p in learn.model.parameters()]
+    ok = torch.stack([p.detach().sum(dtype=torch.float32) for p in ps]).isfinite().all().float()
+    if mixture.world > 1: dist.all_reduce(ok, dist.ReduceOp.MIN)
+    return bool(ok)
+
 class Checkpoint(LeanCallback):
     "Save all that a fit needs to go on, in the background, and go on from the newest good checkpoint."
     order, run_valid = 80, False # after Recorder (50), ParamScheduler (60) and whatever else keeps a log
@@ -68,6 +81,8 @@ class Checkpoint(LeanCallback):
         changed=(), # what may differ: 'bs', 'steps', 'schedule', 'sources'
     ):
         "Raises ValueError for a negative interval, and in `fit` for a checkpoint that does not fit."
+        if isinstance(path, bool): raise ValueError(f'{path} is no folder; give the one for the checkpoints, as in resume="checkpoints"')
+        checked_changes(changed)
         if (every or 1) < 1 or (minutes or 1) <= 0: raise ValueError(f'every={every}, minutes={minutes}: save after 1 or more steps, or some minutes')
         store_attr(); self.path = str(path)
 
@@ -123,8 +138,11 @@ def _open(self:Checkpoint):
 def _save(self:Checkpoint, epoch, done, loss=None):
     "Save the state at iteration `done` of `epoch`."
     start = time.perf_counter()
+    if not _sound(self.learn, self.mixture):
+        if self.mixture.rank == 0: warnings.warn(f"step {self.mixture.step} is not saved: some weights are not finite numbers. Lower the learning rate, or add SpikeGuard(); what was saved before stays")
+        self._at, self._time = self.mixture.step, time.monotonic(); return
     rec = _recorder_state(self.learn, self._losses); self._losses = rec['losses']
-    fit = dict(epoch=epoch, done=done, n_epoch=self.n_epoch, n_iter=len(self.dls.train), ledger=self.ledger.state_dict(), tables=self.tables)
+    fit = dict(epoch=epoch, done=done, n_epoch=self.n_epoch, n_iter=len(self.dls.train), ledger=self.ledger.state_dict(), tables=self.tables, rates=_rates(self.learn))
     with saving(self.learn):
         state = training_state(self.learn); state['recorder'] |= rec; state['fit'] |= fit
         if self.store.write: self.store.save(self.mixture.step, {k: snapshot(v) for k, v in state.items()}, loss)
@@ -166,8 +184,8 @@ def _position(self:Checkpoint, f):
     n_iter, n_epoch = len(self.dls.train), self.n_epoch
     if (n_iter, n_epoch) == (f['n_iter'], f['n_epoch']): return f['epoch'], f['done'], f['pct_train']
     if not self.changed:
-        raise ValueError(f"the checkpoint is of a fit of {f['n_epoch']} epochs of {f['n_iter']} steps, this one has {n_epoch} of {n_iter}; "
-                         "make it the same, or allow it with changed='steps'")
+        raise ValueError(f"the checkpoint is of a fit of {f['n_epoch']} epochs of {f['n_iter']} steps (the mixture's steps, validated every so many), this one has {n_epoch} of {n_iter}; "
+                         "make it the same, or allow it with Checkpoint(folder, resume=True, changed='steps')")
     return *divmod(f['train_iter'], n_iter), f['train_iter']/(n_iter*n_epoch)
 
 @patch
@@ -175,6 +193,9 @@ def _load(self:Checkpoint, state):
     "Check that a state fits, then put everything back."
     f, learn = state['fit'], self.learn
     epoch, done, pct = self._position(f)
+    if f.get('rates') and f['rates'] != (rates := _rates(learn)):
+        other = ', '.join(k for k in {**f['rates'], **rates} if f['rates'].get(k) != rates.get(k))
+        warnings.warn(f"the schedule of {other} is another than that of the training in {self.path}; from here on the new one holds")
     with saving(learn): new = load_training_state(learn, state, self.changed)
     self.ledger.load_state_dict(f['ledger']); _load_recorder(learn, state['recorder'])
     if new: warnings.warn(f"not in the checkpoint, so they begin at step {self.mixture.step}: {', '.join(new)}")

@@ -58,7 +58,10 @@ def take(self:DataMix,
     share = chunk.rows[:, :, None]*(index[:, None] == np.arange(len(self.mixture.sources)))
     with np.errstate(invalid='ignore'): loss = np.einsum('ns,nsj->nj', np.nan_to_num(chunk.loss), share)/share.sum(1)
     self._steps.append(chunk.step); self._loss.append(loss); self._counts.append(share.sum(1))
-    self._warn(int(chunk.step[-1]) + 1)
+    self._warn(int(chunk.step[-1]) + 1); lost = chunk.step[chunk.rows.sum(1) == 0]
+    if len(lost) and 'loss' not in self._warned and not hasattr(self.learn, 'spike_guard'):
+        self._warned.add('loss')
+        warnings.warn(f"the training loss is not a finite number at step {lost[0]}: lower the learning rate, look at the data, or add SpikeGuard()")
 
 @patch
 def _warn(self:DataMix, step):

@@ -117,7 +117,8 @@ def _probe(self:ClunkDetector, ids):
 
 @patch
 def _judged(self:ClunkDetector, boundaries):
-    return judge(boundaries, self.alpha, self._gap, {n: o.dropped for n, o in self.online.items()},
+    raw = [replace(b, flags=[f for f in b.flags if f not in ('smoothed', 'restarting mean')]) for b in boundaries] # this log is no average
+    return judge(raw, self.alpha, self._gap, {n: o.dropped for n, o in self.online.items()},
                  {n: (np.array(y), np.array(self.starts[n])) for n, y in self.series.items() if y})
 
 @patch(as_prop=True)

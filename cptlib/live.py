@@ -10,7 +10,6 @@ __all__ = ['draw_losses', 'in_words', 'LiveClunk']
 # %% ../nbs/21b_live.ipynb #e380b58d
 import time
 import numpy as np
-from IPython.display import display
 from fastcore.basics import patch, store_attr
 from fastcore.imports import IN_NOTEBOOK
 from .callback import LeanCallback
@@ -89,6 +88,7 @@ def _draw(self:LiveClunk, detector, found):
         n = 1 + len(more)
         self.fig, axs = plt.subplots(n, 1, figsize=(7, 1.6 + 1.6*n), dpi=80, layout='constrained', height_ratios=[2, *[1]*len(more)], squeeze=False)
         self.axs = axs[:, 0]; self.ax = self.axs[0]; plt.close(self.fig)
+        from IPython.display import display # there is one in every notebook
         self.out = display(self.fig, display_id=True)
     draw_losses(self.ax, detector.series, detector.starts, found)
     for ax, o in zip(self.axs[1:], more):

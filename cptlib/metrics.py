@@ -89,7 +89,7 @@ class SourceStats:
         if self.sums is None: self.sums, self.conf = logits.new_zeros(self.n, 4, dtype=torch.float64), logits.new_zeros(self.n*self.bins, 3, dtype=torch.float64)
         sums = torch.stack([torch.ones_like(nll), nll, right.float(), hit.any(1).float()], 1)*scored[:, None]
         self.sums.index_add_(0, src, sums.double())
-        level = src*self.bins + (conf*self.bins).long().clamp(max=self.bins - 1)
+        level = src*self.bins + (conf.nan_to_num()*self.bins).long().clamp(max=self.bins - 1)
         self.conf.index_add_(0, level, (torch.stack([torch.ones_like(conf), conf, right.float()], 1)*scored[:, None]).double())
 
     def result(self)->dict: # name -> [sources] array: 'tokens', 'loss', 'accuracy', 'topk', 'calibration_error'
@@ -104,9 +104,9 @@ class SourceStats:
 def retention(
     R, # [evaluations, sources] accuracies in time order; the first row before training
 )->np.ndarray: # [sources]
-    "Accuracy at the end over accuracy before training; 1 means nothing was lost."
+    "Accuracy at the end over accuracy before training; 1 means nothing was lost, NaN that there was nothing to lose."
     R = np.asarray(R, float)
-    return R[-1]/R[0]
+    return R[-1]/np.where(R[0] > 0, R[0], np.nan)
 
 def forgetting(
     R, # [evaluations, sources] accuracies in time order

@@ -35,6 +35,12 @@ def _shapes(model): return {n: f'{str(t.dtype)[6:]} {list(t.shape)}' for n, t in
 
 def _fingerprint(model): return getattr(get_model(model), 'fingerprint', None)
 
+def _validation(learn):
+    "Rows and content of each validation source; nothing where they are none of ours."
+    loader = learn.dls.valid
+    rows = {n: sum(len(r) for k, r in loader.parts if k == i) for i, n in enumerate(getattr(loader, 'names', ()))}
+    return {n: f'{rows[n]} rows of {s.content}' for n, s in zip(rows, getattr(loader, 'sources', ()))}
+
 def _describe(opt):
     "Kind of an optimizer, and how many parameters its groups hold."
     kind = type(opt.opt).__name__ if isinstance(opt, OptimWrapper) else '+'.join(getattr(c, 'func', c).__name__ for c in opt.cbs)
@@ -104,7 +110,7 @@ def training_state(
     return dict(model=plain(get_model(learn.model).state_dict(keep_vars=True)), optimizer=plain(learn.opt.state_dict()), random=random_state(),
                 recorder=dict(n=len(learn.recorder.lrs), smooth=rec.val, count=rec.count), callbacks={n: cb.state_dict() for n, cb in _with_state(learn.cbs).items()},
                 fit=dict(train_iter=learn.train_iter, pct_train=learn.pct_train, mixture=learn.dls.train.mixture.state_dict(),
-                         weights=_shapes(learn.model), optimizer=_describe(learn.opt), tokenizer=_fingerprint(learn.model),
+                         weights=_shapes(learn.model), validation=_validation(learn), optimizer=_describe(learn.opt), tokenizer=_fingerprint(learn.model),
                          scaler=scaler.state_dict() if hasattr(scaler, 'state_dict') else None))
 
 # %% ../nbs/23b_state.ipynb #bb15ab67
@@ -116,6 +122,7 @@ def load_training_state(
     "Check that a state fits, then put it back. Raises ValueError naming what differs, with nothing changed."
     f, model, rec, ours = state['fit'], get_model(learn.model), learn.recorder.smooth_loss, _with_state(learn.cbs)
     same_parts(f['weights'], _shapes(model), 'weight')
+    if 'validation' in f: same_parts(f['validation'], _validation(learn), 'validation source')
     same_parts({'optimizer': f['optimizer']}, {'optimizer': _describe(learn.opt)}, 'the')
     if diff := fingerprint_diff(f.get('tokenizer'), _fingerprint(model), ('the checkpoint', 'the model')):
         raise ValueError(f"the checkpoint was made with another tokenizer: {'; '.join(diff)}. Open the model with that one, or start in another folder")
