@@ -13,7 +13,8 @@ import copy
 from contextlib import contextmanager
 import torch
 from fastcore.basics import patch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+try: from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+except ModuleNotFoundError as e: raise ModuleNotFoundError(f"adapters need {e.name}: pip install 'cptlib[hf]'", name=e.name) from e
 from torch import nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 from .pretrained import CausalLM, open_model
@@ -81,7 +82,8 @@ def adapter_off(
 def merged(
     lm:CausalLM, # a model with an adapter
 )->PreTrainedModel: # on the host
-    "A copy of the model with its adapter added to the weights. Raises ValueError for a base in 4 bits."
+    "A copy of the model with its adapter added to the weights. Raises ValueError for a model without an adapter, and for a base in 4 bits."
+    if not hasattr(lm.model, 'merge_and_unload'): raise ValueError(f'{type(lm.model).__name__} has no adapter to merge; save it without merge=True, or give cpt_learner adapter=')
     if getattr(lm.base, 'is_quantized', False): raise ValueError('a 4-bit base cannot hold the sum; save the adapter, and give its folder to open_adapted(folder), which adds it to the base in full')
     there = {id(t): t for t in (*lm.model.parameters(), *lm.model.buffers())}
     host = {at: nn.Parameter(t.detach().to('cpu', copy=True), t.requires_grad) if isinstance(t, nn.Parameter) else t.to('cpu', copy=True) for at, t in there.items()}

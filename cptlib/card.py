@@ -8,7 +8,7 @@ Docs: https://cptlib.github.io/cptlib/card.html.md"""
 __all__ = ['versions', 'card_text', 'mend_generation', 'save_folder']
 
 # %% ../nbs/43_card.ipynb #0b231105
-import platform, warnings
+import math, platform, warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import pandas as pd
@@ -21,7 +21,7 @@ from .pretrained import CausalLM
 def _table(df):
     "A DataFrame as Markdown."
     rows = [[df.index.name or '', *df.columns], *([n, *r] for n, r in zip(df.index, df.to_numpy(object)))]
-    cell = lambda v: f'{v:,.4g}' if isinstance(v, float) else f'{v:,}' if isinstance(v, int) else str(v)
+    cell = lambda v: ('–' if not math.isfinite(v) else f'{v:,.4g}') if isinstance(v, float) else f'{v:,}' if isinstance(v, int) else str(v)
     lines = ['| ' + ' | '.join(map(cell, r)) + ' |' for r in rows]
     return '\n'.join([lines[0], '|' + ' --- |'*len(rows[0]), *lines[1:]])
 
@@ -74,7 +74,7 @@ def save_folder(
     merge:bool=False, # add the adapter to the weights (default: save it alone)
     **about, # more for the front matter, such as license='apache-2.0' or language='en'
 ):
-    "Write model, tokenizer and model card. Raises ValueError for a model that is not a `CausalLM`."
+    "Write model, tokenizer and model card. Raises ValueError for a model that is not a `CausalLM`, and for `merge` without an adapter."
     lm, path = learn.model, Path(path)
     if not isinstance(lm, CausalLM): raise ValueError(f'a {type(lm).__name__} cannot be saved as a Hugging Face folder; use torch.save, or train a Hugging Face model')
     adapted = hasattr(lm.model, 'peft_config') and not merge

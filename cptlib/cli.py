@@ -8,9 +8,20 @@ Docs: https://cptlib.github.io/cptlib/cli.html.md"""
 __all__ = ['demo', 'clunk']
 
 # %% ../nbs/54_cli.ipynb #aa1916a2
-import sys, time, warnings
+import sys, tempfile, time, warnings
 from pathlib import Path
 from fastcore.script import call_parse
+
+# %% ../nbs/54_cli.ipynb #fe294b29
+def _obstacle(out, json, seed, threads):
+    "Why `demo` cannot do what it is asked for, or None; makes the folders"
+    if threads is not None and threads < 1: return f'--threads {threads}: give 1 or more'
+    if not 0 <= seed < 2**32: return f'--seed {seed}: give a number from 0 to {2**32 - 1}'
+    if json and Path(json).is_dir(): return f'--json {json}: this is a folder; give a file'
+    for option, folder in (('--out', out), ('--json', json and Path(json).parent)):
+        try:
+            if folder: Path(folder).mkdir(parents=True, exist_ok=True); tempfile.TemporaryFile(dir=folder).close()
+        except OSError as e: return f'{option}: cannot write into {folder} ({e.strerror}); give a folder that can be written'
 
 # %% ../nbs/54_cli.ipynb #4072b7f0
 @call_parse
@@ -23,6 +34,7 @@ def demo(
 ):
     "Teach a small model code in four ways, see what each made it forget, and find where its loss clunks"
     warnings.filterwarnings('ignore', category=FutureWarning); warnings.filterwarnings('ignore', message='Source .* has been served')
+    if why := _obstacle(out, json, seed, threads): print(f'cpt-demo: {why}', file=sys.stderr); sys.exit(2)
     print('loading libraries ...', flush=True)
     import torch
     from cptlib.demo import Demo, DemoSize
@@ -33,9 +45,10 @@ def demo(
     for i, (what, do) in enumerate(stages):
         print(f'[{i+1}/{len(stages)}] {what} ... ', end='\n' if d.bar else '', flush=True)
         d.step(what, do); print(f'{d.seconds[what]:.0f} s', flush=True)
+    if quick: print('\nA rehearsal: these numbers mean nothing.')
     print(f'\nAccuracy on text that was never trained on (share of next bytes right), and retention of prose:\n\n{d.table.round(3).to_string()}\n')
     print(f"{d.reports['epochs']}\n")
-    print(d.conclusion)
+    if not quick: print(d.conclusion)
     try: paths = save_report(d, out, json)
     except OSError as e: sys.exit(f'the run is done, but its report could not be written: {e}')
     for p in paths: print(f'wrote {p}')

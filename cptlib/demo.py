@@ -118,20 +118,22 @@ class Demo:
 # %% ../nbs/52_demo.ipynb #4d89e5a4
 @patch(as_prop=True)
 def table(self:Demo):
-    "Accuracy of each source for the base and after each way, with retention of prose: a DataFrame."
+    "Accuracy of each source for the base and after each way, with retention of prose: a DataFrame. Raises ValueError before the run."
+    if not hasattr(self, 'known'): raise ValueError('the demonstration has not run, so there is nothing to show; call run() first')
     rows = {'base model': self.known['accuracy']} | {n: l.accuracy_tracker.table()['accuracy_after'] for n, l in self.learners.items()}
     t = pd.DataFrame(rows).T.rename_axis('way')
     return t.assign(retention=t['prose']/t.loc['base model', 'prose'])
 
 @patch(as_prop=True)
 def result(self:Demo):
-    "Every number of the demonstration as plain Python, ready for JSON."
+    "Every number of the demonstration as plain Python, ready for JSON. Raises ValueError before the run."
+    table = self.table.to_dict('index')
     machine = dict(platform=platform.platform(), processor=platform.processor() or platform.machine(), python=platform.python_version(),
                    torch=torch.__version__, threads=torch.get_num_threads(), cuda=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
     ways = {n: dict(accuracy=l.accuracy_tracker.table().to_dict(), delivered=l.data_mix.table().to_dict(), clunk=l.clunk_detector.report.to_dict(),
                     history=l.accuracy_tracker.history.to_dict('records')) for n, l in self.learners.items()}
     return dict(seed=self.seed, size=asdict(self.size), machine=machine, seconds=self.seconds, base=self.known.to_dict('index'),
-                table=self.table.to_dict('index'), ways=ways, clunk={c: r.to_dict() for c, r in self.reports.items()}, conclusion=self.conclusion)
+                table=table, ways=ways, clunk={c: r.to_dict() for c, r in self.reports.items()}, conclusion=self.conclusion)
 
 # %% ../nbs/52_demo.ipynb #e9b99b34
 @patch(as_prop=True)
@@ -139,7 +141,8 @@ def conclusion(self:Demo):
     "What the numbers say, in words that follow from them."
     t = self.table; ft, cpt = t.loc['fine-tuning'], t.loc['continued pre-training']
     change = lambda r: f"{'lost' if r < 1 else 'gained'} {abs(1 - r):.1%} of its accuracy on prose"
-    words = (f"Fine-tuning on code {change(ft['retention'])}; continued pre-training {change(cpt['retention'])} and reached "
+    words = "A rehearsal: these numbers mean nothing. " if self.size == DemoSize.quick() else ""
+    words += (f"Fine-tuning on code {change(ft['retention'])}; continued pre-training {change(cpt['retention'])} and reached "
              f"{cpt['code']/ft['code']:.1%} of fine-tuning's accuracy on code. ")
     better = cpt['retention'] > ft['retention'] and cpt['code'] >= .95*ft['code']
     words += "The mixture kept more at little cost. " if better else "In this run the mixture was not the better choice. "

@@ -46,12 +46,12 @@ def new_folder(
     path, # Where the folder shall be
     overwrite:bool=False, # Replace a folder that is there?
 ):
-    "An empty folder to write into, that is at `path` when the block ends well and nowhere when it does not; OSError when the disk is full"
+    "An empty folder to write into, that is at `path` when the block ends well and nowhere when it does not; OSError when the disk is full or the folder above it cannot be written"
     path = Path(path).absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.partial')
+    try: tmp.mkdir(parents=True)
+    except OSError as e: raise type(e)(e.errno, f'cannot write into {path.parent} ({os.strerror(e.errno)}); give a path in a folder that can be written') from e
     try:
-        tmp.mkdir()
         yield tmp
         for f in [*tmp.iterdir(), tmp]: _sync(f)
         _swap(tmp, path, overwrite)

@@ -9,7 +9,8 @@ __all__ = ['ClunkCallback']
 
 # %% ../nbs/40_hf.ipynb #1776647f
 import numpy as np, torch
-from transformers import TrainerCallback
+try: from transformers import TrainerCallback
+except ModuleNotFoundError as e: raise ModuleNotFoundError(f"ClunkCallback needs {e.name}: pip install 'cptlib[hf]'", name=e.name) from e
 from .clunk import ClunkReport, detect_clunks
 
 # %% ../nbs/40_hf.ipynb #702ca1f0

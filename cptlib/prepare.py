@@ -48,7 +48,8 @@ def prepare(
     overwrite:bool=False, # Replace another source at `path`?
     look:bool=True, # Look at what is there first? (not possible when the content can be walked only once)
 ) -> dict: # Description of the source at `path`
-    "Have a source made of `want` at `path`, without work if it is there; FileExistsError if there is another"
+    "Have a source made of `want` at `path`, without work if it is there; FileExistsError if there is another, ValueError for a name that is no string"
+    if not isinstance(want['name'], str): raise ValueError(f'the name of a source is {want["name"]!r:.60}; give a string, before the data and the path')
     path = Path(path)
     if look and (meta := _there(path, want, overwrite)): return meta
     made = None
@@ -141,14 +142,21 @@ def _known(tokenizer):
         warnings.warn('the tokenizer has no end-of-text id, so nothing marks where documents end; give Tokenizer(tokenizer, eot_id=...)', stacklevel=4)
     return tok
 
+# %% ../nbs/01_prepare.ipynb #11613081
+def _refuse_empty(name, documents, longest, tok):
+    "ValueError if the longest of some documents has the length of an empty one"
+    if documents and longest < 3 and longest == len(tok.encode_joined([''])[0]): raise ValueError(f'Source {name!r}: all of its texts are empty; give texts with content, or correct how they are read')
+
 # %% ../nbs/01_prepare.ipynb #30ebd480
 def _write_texts(folder, name, stream, tok, row_len, content=None, packing=None):
     "Write the rows of a `TextStream`; the content is its hash, or `content` if that is given"
-    total, layout = len(stream.texts) if hasattr(stream.texts, '__len__') else None, Layout(row_len, tok.eot_id, packing)
+    total, layout, longest = len(stream.texts) if hasattr(stream.texts, '__len__') else None, Layout(row_len, tok.eot_id, packing), 0
     with RowWriter(folder, name, row_len, tok.vocab_size, row_len + bool(packing)) as w:
         for texts,qs in _batches(_with_bar(stream, total, name), docs=16384 if packing else 1024):
             ids,lengths = tok.encode_joined(texts)
             w.write(*layout.place(ids, lengths, None if stream.quality is None else np.repeat(np.array(qs, float), lengths)))
+            longest = max(longest, *lengths)
+        _refuse_empty(name, layout.documents, longest, tok)
         return w.finish() | layout.report(), content or stream.content
 
 def prepare_texts(
@@ -190,11 +198,13 @@ def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_pro
     mapped = dataset.map(partial(_tokenize, name=name, tok=tok, column=column, quality=quality), batched=True, with_indices=True,
                          features=features, remove_columns=dataset.column_names, num_proc=num_proc, load_from_cache_file=False,
                          cache_file_name=str(folder/'map'/'ids.arrow'), new_fingerprint=folder.name, desc=f'tokens of {name}')
-    layout = Layout(row_len, tok.eot_id, packing)
+    layout, longest = Layout(row_len, tok.eot_id, packing), 0
     with RowWriter(folder, name, row_len, tok.vocab_size, row_len + bool(packing)) as w:
         for table in mapped.with_format('arrow').iter(batch_size=16384 if packing else 1000):
             ids = table['ids'].combine_chunks(); lengths = ids.value_lengths().to_numpy()
             w.write(*layout.place(ids.flatten().to_numpy(), lengths, np.repeat(table['quality'].to_numpy(), lengths) if quality else None))
+            longest = max(longest, lengths.max())
+        _refuse_empty(name, layout.documents, longest, tok)
         shutil.rmtree(folder/'map')
         return w.finish() | layout.report(), dataset._fingerprint
 

@@ -12,8 +12,10 @@ import warnings
 from pathlib import Path
 import torch
 from fastcore.basics import store_attr
+from huggingface_hub import try_to_load_from_cache
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+try: from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+except ModuleNotFoundError as e: raise ModuleNotFoundError(f"Hugging Face models need {e.name}: pip install 'cptlib[hf]'", name=e.name) from e
 from .chunked import LazyLogits
 from .model import evaluating
 from .text import tokenizer_fingerprint
@@ -120,11 +122,21 @@ def own_tokenizer(
 
 def _place(model):
     "Name or folder as text, if it is the place of a whole model"
-    at = Path(model)
+    at, name = Path(model).expanduser(), str(model)
     if (at/'adapter_config.json').exists(): raise ValueError(f'{model} is the folder of an adapter; give cpt_learner what cptlib.adapter.open_adapted({str(model)!r}, trainable=True) opens')
-    if isinstance(model, Path) or at.is_absolute():
-        if not at.exists(): raise FileNotFoundError(f'no model at {model}: there is no such folder')
-    return str(model)
+    if at.exists(): return str(at)
+    if isinstance(model, Path) or at.is_absolute() or name[:1] in '.~' or name.count('/') > 1: raise FileNotFoundError(f'no model at {model}: there is no such folder')
+    if '/' in name and at.parent.is_dir() and not try_to_load_from_cache(name, 'config.json'):
+        raise FileNotFoundError(f'no model at {model}: there is a folder {at.parent}, and no {at.name} in it; if you mean the Hub, load it first: hf download {model}')
+    return name
+
+def _open_place(model, **kwargs):
+    "What `from_pretrained` opens; OSError that also tells of the folder that is not there"
+    place = _place(model)
+    try: return AutoModelForCausalLM.from_pretrained(place, **kwargs)
+    except OSError as e:
+        if Path(place).exists(): raise
+        raise OSError(f'no model {place!r}: there is no folder of this name, and the Hub gives none ({str(e).splitlines()[0]})') from e
 
 def _warn_half(model):
     trained = {p.dtype for p in model.parameters() if p.requires_grad}
@@ -141,7 +153,7 @@ def open_model(
     **kwargs, # passed on to `from_pretrained`
 )->CausalLM:
     "Open a causal language model for training. Raises OSError where there is none, ValueError for one of another kind."
-    if not isinstance(model, nn.Module): model = AutoModelForCausalLM.from_pretrained(_place(model), dtype=dtype or torch.float32, **kwargs)
+    if not isinstance(model, nn.Module): model = _open_place(model, dtype=dtype or torch.float32, **kwargs)
     elif dtype and not getattr(model, 'is_quantized', False): model = model.to(dtype)
     elif not dtype: _warn_half(model)
     if checkpointing: getattr(model, 'activation_checkpointing_enable', model.gradient_checkpointing_enable)(dict(use_reentrant=False))

@@ -61,7 +61,7 @@ th:first-child,td:first-child{text-align:left}img{max-width:100%;background:#fff
 def report_html(
     demo:Demo, # after its run
 )->str: # a whole page
-    "The page: conclusion, table, pictures, clunk verdicts, machine and sizes."
+    "The page: conclusion, table, pictures, clunk verdicts, machine and sizes. Raises ValueError before the run."
     r, m, z = demo.result, demo.result['machine'], demo.size
     parts = [f'<p class="lead">{html.escape(demo.conclusion)}</p>', '<h2>What each way learned, and kept</h2>', _table(demo.table),
         '<p>Share of next tokens (bytes) that the model gets right on text it was never trained on. <b>Retention</b> is the accuracy on prose '

@@ -18,13 +18,13 @@ def normalized(
     weights:dict, # source name -> weight, in any unit
     names=None, # the sources, in order; a name without a weight gets 0 (default: the keys)
 )->np.ndarray: # shares that add up to 1, one for each of `names`
-    "Shares from `weights`. Raises ValueError for an unknown source and for a negative, NaN, infinite or all-zero weight."
+    "Shares from `weights`. Raises ValueError for an unknown source and for a weight that is no number, negative, NaN, infinite, or all zero."
     names = tuple(weights if names is None else names)
     if not names: raise ValueError("no sources: give weights as {name: weight}")
     if unknown := [n for n in weights if n not in names]:
         raise ValueError(f"unknown source {unknown[0]!r}: the sources are {', '.join(map(repr, names))}")
     for n, w in weights.items():
-        if not math.isfinite(w) or w < 0: raise ValueError(f"Source {n!r}: weight {w} is not a finite number >= 0")
+        if isinstance(w, str) or w is None or not math.isfinite(w) or w < 0: raise ValueError(f"Source {n!r}: weight {w!r} is not a finite number >= 0")
     w = np.array([float(weights.get(n, 0)) for n in names])
     if not w.sum(): raise ValueError(f"all weights are 0: give at least one of {', '.join(map(repr, names))} a weight")
     return w / w.sum()
@@ -57,7 +57,8 @@ def _check_floor(s):
     for i, n in enumerate(s.names):
         piece = low[:, i].argmin()
         if n not in s.droppable and low[piece, i] < s.floor - 1e-12:
-            raise ValueError(f"Source {n!r}: its share falls to {low[piece, i]:.4g} at {s.knots[piece]:g} ({s.unit}), below the "
+            when = f"{s.knots[piece]:,.0f} tokens" if s.unit == 'tokens' else f"{s.knots[piece]:g} of the training"
+            raise ValueError(f"Source {n!r}: its share falls to {low[piece, i]:.4g} at {when}, below the "
                              f"floor of {s.floor:g}. Give it more, lower floor=, or name it in droppable=")
 
 # %% ../nbs/02_schedule.ipynb #fbf93fcd

@@ -9,7 +9,7 @@ __all__ = ['ByteTokenizer', 'Tokenizer', 'tokenizer_fingerprint', 'fingerprint_d
            'EmbeddedTexts', 'embedded_texts', 'split_of']
 
 # %% ../nbs/00_text.ipynb #b2162076
-import hashlib, itertools, json
+import hashlib, itertools, json, os, warnings
 import numpy as np
 from .embedded import Document, EmbeddedTexts, embedded_texts, split_of
 
@@ -169,6 +169,17 @@ def as_text(
         place = f'character {e.start}' if isinstance(text, str) else f'byte {text[e.start]:#04x} at offset {e.start}'
         raise ValueError(f'{where} is not UTF-8: {place} ({e.reason}); decode it from what it is, such as latin-1, first') from None
 
+# %% ../nbs/00_text.ipynb #ee3c7d50
+def _read(texts, name):
+    "`texts`; ValueError with the number of the one that cannot be read, and a warning if the first three are names of files"
+    n, files = -1, 0
+    try:
+        for n,text in enumerate(texts):
+            if n < 3: files += isinstance(text, (str, bytes)) and os.path.isfile(text)
+            if n == 2 == files - 1: warnings.warn(f'Source {name!r}: {text!r:.60} and the texts before it are names of files; a text is what a file holds, not its name: read them first')
+            yield text
+    except UnicodeError as e: raise ValueError(f'Source {name!r}: document {n + 1} cannot be read ({e}); open its file with the encoding that it has, such as latin-1') from e
+
 # %% ../nbs/00_text.ipynb #13318003
 class TextStream:
     "(text, quality) of each text, checked; after a full walk `content` is the hash of all"
@@ -188,7 +199,7 @@ class TextStream:
         "Iterate, and hash on the way"
         h,missing = hashlib.blake2b(digest_size=16), object()
         qs = None if self.quality is None else iter(self.quality)
-        for n,text in zip(itertools.count() if numbers is None else numbers, self.texts):
+        for n,text in zip(itertools.count() if numbers is None else numbers, _read(self.texts, self.name)):
             where = f'Source {self.name!r}: document {n}'
             text,data = as_text(text, where)
             q = None if qs is None else next(qs, missing)
