@@ -197,6 +197,7 @@ class CPTReport:
     "What a training did: the mixture delivered, what was learned and kept, and whether the loss clunked."
     def __init__(self, learn):
         detector, tracker = learn.clunk_detector, learn.accuracy_tracker
+        if not tracker.records: raise ValueError("there is nothing to report before a fit; call learn.fit_cpt() first")
         self.mix, self.accuracy = learn.data_mix.table(), tracker.table()
         measured = {n: g[['step', 'accuracy']].to_numpy() for n, g in tracker.history.groupby('source')}
         self.clunk = replace(detector.report, advice=detector.advice(accuracy=measured))

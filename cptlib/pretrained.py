@@ -12,7 +12,6 @@ import warnings
 from pathlib import Path
 import torch
 from fastcore.basics import store_attr
-from huggingface_hub import try_to_load_from_cache
 from torch import nn
 try: from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 except ModuleNotFoundError as e: raise ModuleNotFoundError(f"Hugging Face models need {e.name}: pip install 'cptlib[hf]'", name=e.name) from e
@@ -126,8 +125,8 @@ def _place(model):
     if (at/'adapter_config.json').exists(): raise ValueError(f'{model} is the folder of an adapter; give cpt_learner what cptlib.adapter.open_adapted({str(model)!r}, trainable=True) opens')
     if at.exists(): return str(at)
     if isinstance(model, Path) or at.is_absolute() or name[:1] in '.~' or name.count('/') > 1: raise FileNotFoundError(f'no model at {model}: there is no such folder')
-    if '/' in name and at.parent.is_dir() and not try_to_load_from_cache(name, 'config.json'):
-        raise FileNotFoundError(f'no model at {model}: there is a folder {at.parent}, and no {at.name} in it; if you mean the Hub, load it first: hf download {model}')
+    if '/' in name and at.parent.is_dir():
+        warnings.warn(f'there is a folder {at.parent}, and no {at.name} in it: {model} is looked for on the Hub')
     return name
 
 def _open_place(model, **kwargs):
