@@ -27,6 +27,7 @@ class DataMix(LossReader):
     def _reset(self):
         self._steps, self._loss, self._counts, self._pending, self._running, self._warned, self._seconds = [], [], [], None, False, set(), 0.
 
+    def after_create(self): self.mixture = getattr(self.dls.train, 'mixture', None) # to look at, and to turn, before the first fit
     def before_fit(self):
         if self.only_validates: return
         self.mixture = self.find_mixture()
