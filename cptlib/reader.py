@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from numpy.lib.stride_tricks import as_strided
 from .source import Source
 
-# %% ../nbs/03c_reader.ipynb #eab6425d
+# %% ../nbs/03c_reader.ipynb #a495ae49
 class Reader:
     "Reads rows of several sources at once: through one window where all are plain files of one integer type, else source by source."
     def __init__(self,
@@ -26,6 +26,7 @@ class Reader:
         self.start = np.array([(a - low)//first.dtype.itemsize for a in address]) # in tokens
         self.stride, self.row = np.array([s.stride for s in sources]), first._row
         span = int((self.start + self.stride*self.size).max())
+        if span*first._items.itemsize > np.iinfo(np.intp).max: return # too far apart in memory for one array
         self.window = as_strided(sources[address.index(low)]._items, (span,), (first.dtype.itemsize,), writeable=False)
 
 # %% ../nbs/03c_reader.ipynb #570cb035
