@@ -48,9 +48,9 @@ def count_time(cls, name, clock, total):
 def load_at(prose, code, step, repeat=20):
     "Median seconds to load a state at `step`, and from there to the first batch, for a mixture that never was there."
     schedule, load, first = dict(prose=.6, code=.4), [], []
-    there = Mixture([prose, code], schedule, bs=32, steps=2*step); there.step = step; state = json.loads(json.dumps(there.state_dict()))
+    there = Mixture([prose, code], schedule, bs=32, steps=2*step or None); there.step = step; state = json.loads(json.dumps(there.state_dict()))
     for _ in range(repeat):
-        mix = Mixture([prose, code], schedule, bs=32, steps=2*step)
+        mix = Mixture([prose, code], schedule, bs=32, steps=2*step or None)
         t0 = time.perf_counter(); mix.load_state_dict(state); t1 = time.perf_counter(); mix.batch(mix.step); t2 = time.perf_counter()
         load.append(t1 - t0); first.append(t2 - t1)
     return dict(step=step, load_ms=1e3*statistics.median(load), first_batch_ms=1e3*statistics.median(first))
