@@ -32,7 +32,8 @@ def only_control(run):
     "A stored run with its control."
     torch.set_num_threads(1); d = Demo(seed=run['seed'])
     d._text(); d._base(); known, was = d.table.loc['base model'].to_dict(), run['table']['base model']
-    if max(abs(known[k] - was[k]) for k in was) > .001: raise # the last bit depends on the processor and on PyTorch's version SystemExit(f"seed {d.seed}: the base model is another here ({known}) than in the file ({was}); run all of it again")
+    if max(abs(known[k] - was[k]) for k in was) > .001: # the last bits depend on the processor and on PyTorch's version
+        raise SystemExit(f"seed {d.seed}: the base model is another here ({known}) than in the file ({was}); run all of it again")
     return run | dict(control=control(d))
 
 def one(seed):

@@ -42,15 +42,17 @@ class Ledger:
     def __repr__(self): return f'Ledger({self.steps} steps, {self.digest[:12]})\n{self.table()}'
 
 # %% ../nbs/24_checkpoint.ipynb #77f3f81f
+def _scheduler(learn): return next((cb for cb in learn.cbs if isinstance(cb, ParamScheduler)), None)
+
 def _recorder_state(learn, known):
     "`known` are the losses that an earlier save has seen."
-    rec, sched = learn.recorder, next((cb for cb in learn.cbs if isinstance(cb, ParamScheduler)), None)
+    rec, sched = learn.recorder, _scheduler(learn)
     losses = torch.cat([known, *(l.reshape(1).cpu() for l in rec.losses[len(known):])])
     return dict(lrs=np.array(rec.lrs, float), losses=losses, iters=list(rec.iters), values=[list(v) for v in rec.values],
                 hps={k: np.array(v, float) for k, v in sched.hps.items()} if sched else {})
 
 def _load_recorder(learn, s):
-    rec, sched = learn.recorder, next((cb for cb in learn.cbs if isinstance(cb, ParamScheduler)), None)
+    rec, sched = learn.recorder, _scheduler(learn)
     rec.lrs, rec.losses, rec.iters, rec.values = s['lrs'].tolist(), list(s['losses'].unbind()), s['iters'], [L(v) for v in s['values']]
     if rec.losses: learn.smooth_loss = rec.losses[-1]
     if rec.values: learn.final_record = rec.values[-1]
@@ -59,7 +61,7 @@ def _load_recorder(learn, s):
 # %% ../nbs/24_checkpoint.ipynb #bc1916ee
 def _rates(learn):
     "What the schedules of learning rate and the like say at some points of the training."
-    sched = next((cb for cb in learn.cbs if isinstance(cb, ParamScheduler)), None)
+    sched = _scheduler(learn)
     return {k: [np.ravel(f(p)).astype(float).tolist() for p in np.linspace(0, 1, 9)] for k, f in sched.scheds.items()} if sched else {}
 
 def _sound(learn, mixture):
@@ -98,7 +100,7 @@ class Checkpoint(LeanCallback):
 
     def after_batch(self):
         ids, m = self.dl.ids, self.mixture
-        if m.rank == 0: self.ledger.add(m.plan(ids.step), m.names)
+        if m.rank == 0: self.ledger.add(ids if m.world == 1 else m.plan(ids.step), m.names)
         due = m.step - self._at >= (self.every or np.inf) or self._late(m)
         if due and self._stepped and self.iter + 1 < self.n_iter: self._save(self.epoch, self.iter + 1)
         self._stepped = False

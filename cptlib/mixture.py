@@ -47,8 +47,8 @@ class Mixture:
         self.vocab_size, self.tokenizer = max(s.vocab_size for s in sources), sources[0].fingerprint
         self.pad = next((s.pad for s in sources if s.pad is not None), None) # the token that pads packed rows
         self._block = max(16, min(1024, 2**15*world//bs, 2**18//bs)) # steps planned at once
-        self.step, self.dtype = 0, np.result_type(*(s.dtype for s in sources))
-        self._reader, self._given = Reader(self.sources), schedule.to_dict()
+        self.step, self._reader, self._given = 0, Reader(self.sources), schedule.to_dict()
+        self.dtype = self._reader.dtype
         self._begin(schedule, 0, np.zeros(len(schedule.names)), np.zeros(len(schedule.names), np.int64), 0)
 
     def __getstate__(self): return {k: v for k, v in self.__dict__.items() if k not in ('streams', '_reader')} | dict(_plans={}, _eras=())

@@ -16,7 +16,7 @@ from torch import nn
 try: from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 except ModuleNotFoundError as e: raise ModuleNotFoundError(f"Hugging Face models need {e.name}: pip install 'cptlib[hf]'", name=e.name) from e
 from .chunked import LazyLogits
-from .model import evaluating
+from .model import evaluating, model_positions
 from .text import tokenizer_fingerprint
 
 # %% ../nbs/41_pretrained.ipynb #067c25f3
@@ -104,7 +104,7 @@ class CausalLM(nn.Module):
         return LazyLogits(self.base.base_model(**how)[0], Head(self.base.get_output_embeddings(), *self.head), logits=self.logits_at_once)
 
 def _check_row(lm, x, position_ids):
-    name, most = type(lm.base).__name__, getattr(lm.config.get_text_config(), 'max_position_embeddings', None) or 0
+    name, most = type(lm.base).__name__, model_positions(lm) or 0
     if 0 < most < x.shape[1]: raise ValueError(f'{name} was made for {most} positions, and a row has {x.shape[1]} tokens; prepare sources with row_len={most} or fewer')
     if position_ids is not None and not lm.keeps_apart:
         raise ValueError(f'{name} cannot keep the documents of a row apart: positions that begin anew do not stop it from looking back; train it without separate_documents')

@@ -38,8 +38,7 @@ def _fingerprint(model): return getattr(get_model(model), 'fingerprint', None)
 def _validation(learn):
     "Rows and content of each validation source; nothing where they are none of ours."
     loader = learn.dls.valid
-    rows = {n: sum(len(r) for k, r in loader.parts if k == i) for i, n in enumerate(getattr(loader, 'names', ()))}
-    return {n: f'{rows[n]} rows of {s.content}' for n, s in zip(rows, getattr(loader, 'sources', ()))}
+    return {s.name: f'{sum(len(r) for k, r in loader.parts if k == i)} rows of {s.content}' for i, s in enumerate(getattr(loader, 'sources', ()))}
 
 def _describe(opt):
     "Kind of an optimizer, and how many parameters its groups hold."
