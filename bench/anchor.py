@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from recipes import arguments, save
 from retain import keeping, new, old, setting
-from cptlib.anchor import AnchorOutputs, AnchorWeights
+from cptlib.callback.anchor import AnchorOutputs, AnchorWeights
 from cptlib.compare import compare
 from cptlib.recipes import replay
 

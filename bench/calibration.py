@@ -6,7 +6,7 @@ import argparse, os, time
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 from pathlib import Path
 import pandas as pd
-from cptlib.calibration import GRID, run_cell
+from calibration import GRID, run_cell
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split('\n')[0])

@@ -9,16 +9,16 @@ from pathlib import Path
 warnings.simplefilter('ignore')
 import fastai, numpy as np, torch
 from fastai.basics import DataLoaders, Learner, set_seed
-from cptlib.accuracy import AccuracyTracker
-from cptlib.callback import LeanCallback
-from cptlib.datamix import DataMix
-from cptlib.detector import ClunkDetector
-from cptlib.gpt import GPT
+from cptlib.callback.accuracy import AccuracyTracker
+from cptlib.callback.core import LeanCallback
+from cptlib.callback.datamix import DataMix
+from cptlib.callback.detector import ClunkDetector
+from cptlib.models.gpt import GPT
 from cptlib.learner import adamw, decay_groups
-from cptlib.loader import MixtureLoader, ValidLoader
-from cptlib.metrics import next_token_loss
-from cptlib.mixture import Mixture
-from cptlib.source import Source
+from cptlib.data.loader import MixtureLoader, ValidLoader
+from cptlib.models.metrics import next_token_loss
+from cptlib.data.mixture import Mixture
+from cptlib.data.source import Source
 
 class TimedLoader(MixtureLoader):
     "Notes when each batch is asked for."

@@ -12,12 +12,12 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 from pathlib import Path
 import numpy as np, fastai, safetensors, torch
 from fastai.basics import set_seed
-from cptlib.checkpoint import Checkpoint, Ledger
-from cptlib.gpt import GPT
+from cptlib.callback.checkpoint import Checkpoint, Ledger
+from cptlib.models.gpt import GPT
 from cptlib.learner import cpt_learner
-from cptlib.mixture import Mixture
-from cptlib.source import Source
-from cptlib.store import Store
+from cptlib.data.mixture import Mixture
+from cptlib.data.source import Source
+from cptlib.callback.store import Store
 
 def machine():
     cpu = next((l.split(':')[1].strip() for l in Path('/proc/cpuinfo').read_text().splitlines() if 'model name' in l), platform.processor()) if Path('/proc/cpuinfo').exists() else platform.processor()

@@ -10,7 +10,7 @@ from pathlib import Path
 warnings.simplefilter('ignore')
 import torch
 from cptlib.demo import Demo, demo_way
-from cptlib.schedule import constant
+from cptlib.data.schedule import constant
 
 def claims(r):
     "The claims of the demonstration, each true or false for one result."

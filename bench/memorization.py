@@ -8,7 +8,7 @@ import argparse, json, os, platform, sys, time
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 from pathlib import Path
 import fastai, numpy, torch
-from cptlib.suite import run_suite, table
+from suite import run_suite, table
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -23,11 +23,11 @@ warnings.simplefilter('ignore')
 import numpy as np, torch, cptlib
 os.environ.update(PYTHONSAFEPATH='1', PYTHONPATH=os.pathsep.join(p for p in sys.path if p)) # child processes import what this one does
 if os.environ.setdefault('BENCH_CPTLIB', cptlib.__file__) != cptlib.__file__: raise RuntimeError(f"a child process imported {cptlib.__file__}, not {os.environ['BENCH_CPTLIB']}")
-from cptlib.disk import seal_folder
-from cptlib.loader import MixtureLoader
-from cptlib.mixture import Mixture
-from cptlib.schedule import COLORS, constant
-from cptlib.source import Source
+from cptlib.data.disk import seal_folder
+from cptlib.data.loader import MixtureLoader
+from cptlib.data.mixture import Mixture
+from cptlib.data.schedule import COLORS, constant
+from cptlib.data.source import Source
 
 VOCAB, ROW, BS = 50257, 1024, 32
 WEIGHTS = dict(prose=.5, code=.3, qa=.2)
@@ -242,7 +242,7 @@ def race(contenders, rounds, seconds, warm, threads=1):
     return out, why
 
 CTX = multiprocessing.get_context('forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn') # forks of a process that has only imported
-if CTX.get_start_method() == 'forkserver': CTX.set_forkserver_preload(['torch', 'cptlib.loader', 'cptlib.schedule'])
+if CTX.get_start_method() == 'forkserver': CTX.set_forkserver_preload(['torch', 'cptlib.data.loader', 'cptlib.data.schedule'])
 
 def _call(pipe, f, args): os.setsid(); gc.collect(); pipe.send(f(*args)) # else the first collection after the fork copies what was imported, in the middle of a measurement
 
@@ -389,7 +389,7 @@ def growth(a):
 
 def _fit(steps, threads, workers):
     from cptlib.demo import demo_sources
-    from cptlib.gpt import GPT
+    from cptlib.models.gpt import GPT
     from cptlib.learner import cpt_learner
     torch.set_num_threads(threads); train, valid = demo_sources()
     mix = Mixture(train, dict(prose=.5, code=.35, qa=.15), 16, steps)

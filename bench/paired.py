@@ -8,9 +8,9 @@ import argparse, copy, json, os, platform, sys, time
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 from pathlib import Path
 import numpy as np, torch
-from cptlib.changepoint import boundary_test
+from cptlib.clunk.changepoint import boundary_test
 from cptlib.memorization import fact_setting, text_setting, train_rows
-from cptlib.paired import EpochRows, paired_test
+from cptlib.clunk.paired import EpochRows, paired_test
 
 def two_epochs(s, n, lr, seed):
     "Losses and ids [steps, 16] of the rows in question over two shuffled epochs of `n` of them, with as many replayed"

@@ -10,7 +10,7 @@ warnings.simplefilter('ignore')
 import fastai, torch
 from cptlib.compare import compare
 from cptlib.demo import DemoSize, demo_base, demo_sources
-from cptlib.gpt import GPT
+from cptlib.models.gpt import GPT
 from cptlib.recipes import all_recipes
 
 def machine():

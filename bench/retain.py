@@ -12,13 +12,13 @@ from recipes import arguments, save, saved_base
 from fastai.basics import set_seed
 from cptlib.compare import compare, mean_interval
 from cptlib.demo import demo_sources
-from cptlib.gpt import GPT
+from cptlib.models.gpt import GPT
 from cptlib.learner import cpt_learner
-from cptlib.mixture import Mixture
+from cptlib.data.mixture import Mixture
 from cptlib.recipes import Recipe, blended, fine_tuning, replay
-from cptlib.control import Bandit, ExcessLoss
-from cptlib.retain import Retain
-from cptlib.schedule import constant
+from cptlib.callback.control import Bandit, ExcessLoss
+from cptlib.callback.retain import Retain
+from cptlib.data.schedule import constant
 
 old, new, tolerance = dict(prose=.7, qa=.3), dict(code=1), .01
 ratios = (.25, .5, .1, .05, .02, .003)

@@ -11,9 +11,9 @@ from recipes import arguments, machine
 from retain import new, old, ratios, setting
 from cptlib.compare import compare
 from cptlib.recipes import Recipe, replay
-from cptlib.schedule import constant
-from cptlib.source import Source
-from cptlib.sweep import held_out, repeat_sweep, replay_sweep
+from cptlib.data.schedule import constant
+from cptlib.data.source import Source
+from sweep import held_out, repeat_sweep, replay_sweep
 
 def mixtures(n, seed=0):
     "Random shares of prose, code and question-answer, none below 1 %."

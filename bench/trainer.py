@@ -27,8 +27,8 @@ def make_model(a):
 
 def make_mixture(a):
     "Two sources of random tokens: the same rows for all three."
-    from cptlib.mixture import Mixture
-    from cptlib.source import Source
+    from cptlib.data.mixture import Mixture
+    from cptlib.data.source import Source
     rng, n = np.random.default_rng(0), a.bs*a.steps
     sources = [Source.from_tokens(name, rng.integers(0, SIZES[a.sizes]['vocab_size'], n*a.row_len + 1, dtype=np.uint32), f'{a.tmp}/{a.sizes}-{name}', a.row_len,
                                   vocab_size=SIZES[a.sizes]['vocab_size']) for name in 'ab']
@@ -84,7 +84,7 @@ def run_trainer(a, clock):
 
 def run_cptlib(a, clock):
     import torch
-    from cptlib.callback import LeanCallback
+    from cptlib.callback.core import LeanCallback
     from cptlib.learner import cpt_learner
     class Logits(torch.nn.Module):
         def __init__(self, model): super().__init__(); self.model, self.vocab_size = model, model.config.vocab_size

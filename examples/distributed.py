@@ -12,12 +12,12 @@ Run it again with the same --out and it goes on where it was, on as many process
 import argparse, json
 from pathlib import Path
 from accelerate import Accelerator
-from cptlib.distributed import Parallel
-from cptlib.gpt import GPT
-from cptlib.guard import SpikeGuard
+from cptlib.callback.distributed import Parallel
+from cptlib.models.gpt import GPT
+from cptlib.callback.guard import SpikeGuard
 from cptlib.learner import cpt_learner
-from cptlib.mixture import Mixture
-from cptlib.source import embedded_sources
+from cptlib.data.mixture import Mixture
+from cptlib.data.source import embedded_sources
 from fastai.basics import set_seed
 
 p = argparse.ArgumentParser(description=__doc__.splitlines()[0])

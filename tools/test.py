@@ -13,8 +13,8 @@ ENV = dict(os.environ, MPLBACKEND='agg', OMP_NUM_THREADS='1', MKL_NUM_THREADS='1
 
 def notebooks():
     "All of them, last first: the later ones build on the others, and take longest"
-    found = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if not any(s[0] in '._' for s in p.relative_to(ROOT).parts))
-    return found[::-1]
+    found = [p for folder in ('nbs', 'experiments') for p in (ROOT/folder).rglob('*.ipynb')]
+    return sorted(p for p in found if not any(part[0] in '._' for part in p.relative_to(ROOT).parts))[::-1]
 
 def run(path, flags, timeout):
     "(outcome, cells run, seconds, what was printed) of the notebook at `path`"
