@@ -1,8 +1,10 @@
-"""Builds the documentation site from the notebooks: `python docs/build.py [--out docs/_build/html]`.
+"""Builds the documentation site from the notebooks: `python docs/build.py [--out FOLDER]`.
 
-Every notebook under nbs/ becomes a page: its title cell a heading, its exported cells the documentation of the symbols
-they define (signature, arguments, source), everything else as it stands, with the outputs that were saved. Nothing is executed.
-Sphinx, myst-nb and furo do the rest, and a warning of theirs is an error. Modules are imported, so build where cptlib is installed.
+Every notebook under nbs/ and experiments/ becomes a page. Its title cell becomes the heading.
+Exported cells become documentation of the symbols they define (signature, arguments, source).
+Everything else stays as it is, with its saved outputs: nothing is executed. Sphinx, myst-nb and
+furo do the rest, and any of their warnings is an error. Modules are imported, so run this where
+cptlib is installed.
 """
 import argparse, ast, html, inspect, json, re, shutil, subprocess, sys
 from importlib import import_module
@@ -10,274 +12,419 @@ from pathlib import Path
 from fastcore.docments import docments
 from fastcore.nbio import read_nb
 from nbdev.config import get_config
-from nbdev.doclinks import nbglob, patch_name
+from nbdev.doclinks import patch_name
 
 ROOT = Path(__file__).resolve().parent.parent
-NBS, BUILD = ROOT/'nbs', ROOT/'docs'/'_build'
-SECTIONS = {'tutorials': 'Tutorials', 'howtos': 'How-tos', 'about': 'About', '': 'Library'}  # folder under nbs/ -> heading in the sidebar
-EXPORTS = {'export', 'exports', 'exporti'}
-TAGS = {'echo: false': 'remove-input', 'output: false': 'remove-output', 'include: false': 'remove-cell',
-        'code-fold: true': 'hide-input', 'code-fold: ': 'hide-input'}
+NBS, EXPERIMENTS, BUILD = ROOT/'nbs', ROOT/'experiments', ROOT/'docs'/'_build'
 
-# -- what is there: pages and symbols ------------------------------------------------------------------------------------
+# folder of pages -> heading in the sidebar, in the order of the sidebar
+SECTIONS = {
+    'tutorials': 'Tutorials',
+    'howtos': 'How-to guides',
+    'about': 'About',
+    '': 'Train, compare, demonstrate',
+    'callback': 'Callbacks',
+    'data': 'Data and mixtures',
+    'clunk': 'The clunk test',
+    'models': 'Models and metrics',
+    'experiments': 'Experiments',
+}
+EXPORTS = {'export', 'exports', 'exporti'}
+TAGS = {
+    'echo: false': 'remove-input',
+    'output: false': 'remove-output',
+    'include: false': 'remove-cell',
+    'code-fold: true': 'hide-input',
+    'code-fold: ': 'hide-input',
+}
+
+# -- pages and symbols -------------------------------------------------------------------------
 
 def page_name(path):
-    "nbs/tutorials/01_first.ipynb -> tutorials/first: numbers order the pages, and are not part of their address"
-    rel = Path(path).relative_to(NBS).with_suffix('')
-    return (rel.parent/re.sub(r'^\d+[a-z]?_', '', rel.name)).as_posix()
+    "The address of a page, without its number: nbs/data/10_mixture.ipynb -> data/mixture."
+    path = Path(path)
+    rel = path.relative_to(NBS if path.is_relative_to(NBS) else ROOT).with_suffix('')
+    return (rel.parent/re.sub(r'^\d+_', '', rel.name)).as_posix()
+
+def is_function(node): return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
 
 def definitions(code):
-    "Names that `code` defines: (name, syntax tree) of functions, classes, patched methods (as 'Class.method') and constants"
+    "Pairs (name, syntax tree) of what `code` defines; a patched method is named 'Class.method'."
     for node in ast.parse(code).body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        if is_function(node) or isinstance(node, ast.ClassDef):
             names = patch_name(node)
             for name in names if isinstance(names, list) else [names]: yield name, node
-        elif isinstance(node, ast.Assign): yield from ((t.id, node) for t in node.targets if isinstance(t, ast.Name))
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name): yield target.id, node
 
 def is_public(name): return not any(part.startswith('_') for part in name.split('.'))
 
+def documented_methods(node):
+    "Public methods with a docstring of a class, as syntax trees."
+    if not isinstance(node, ast.ClassDef): return []
+    methods = [m for m in node.body if is_function(m)]
+    return [m for m in methods if not m.name.startswith('_') and ast.get_docstring(m)]
+
 class Page:
-    "A notebook on its way to becoming a page"
+    "A notebook on its way to becoming a page."
     def __init__(self, path):
         self.path, self.name, self.nb = path, page_name(path), read_nb(path)
         self.folder = self.name.rpartition('/')[0]
         for cell in self.nb.cells:
             cell.dirs = dict(cell.directives)
             cell.remove_directives(quarto=False)
-        module = next((c.dirs['default_exp'] for c in self.nb.cells if 'default_exp' in c.dirs), None)
-        self.module = f'cptlib.{module.strip()}' if module else None
+        self.module = self._module()
         self.title, self.subtitle, self.rest = self._title()
 
+    def _module(self):
+        "Name of the module that the notebook exports, or None."
+        names = [c.dirs['default_exp'].strip() for c in self.nb.cells if 'default_exp' in c.dirs]
+        if not names: return None
+        return names[0] if self.folder == 'experiments' else f'cptlib.{names[0]}'
+
     def _title(self):
-        src = self.nb.cells[0].source.strip()
-        if self.nb.cells[0].cell_type != 'markdown' or not src.startswith('# '): raise SystemExit(f'{self.path}: the first cell is no title')
-        head, _, rest = src[2:].partition('\n')
+        "Title, subtitle and the rest of the first cell."
+        cell = self.nb.cells[0]
+        source = cell.source.strip()
+        if cell.cell_type != 'markdown' or not source.startswith('# '):
+            raise SystemExit(f'{self.path}: the first cell is not a title')
+        head, _, rest = source[2:].partition('\n')
         quoted = re.match(r'\s*((?:>.*(?:\n|$))+)', rest)
-        return head.strip(), re.sub(r'^> ?', '', quoted[1], flags=re.M).strip() if quoted else '', rest[quoted.end():] if quoted else rest
+        if not quoted: return head.strip(), '', rest
+        subtitle = re.sub(r'^> ?', '', quoted[1], flags=re.M).strip()
+        return head.strip(), subtitle, rest[quoted.end():]
 
     def symbols(self):
-        "Public names of the module, in order, with the object and its methods that have a docstring"
+        "Triples (name, syntax tree, cell) of the public symbols of the module, in order."
         if not self.module: return
         for cell in self.nb.cells:
-            if cell.cell_type == 'code' and EXPORTS & set(cell.dirs) - {'exporti'}:
-                yield from ((name, node, cell) for name, node in definitions(cell.source) if is_public(name))
+            if cell.cell_type != 'code' or not EXPORTS & set(cell.dirs) - {'exporti'}: continue
+            for name, node in definitions(cell.source):
+                if is_public(name): yield name, node, cell
 
-# -- symbols: what stands in place of an exported cell -------------------------------------------------------------------
+# -- symbols: what stands in place of an exported cell -----------------------------------------
 
 class Raw:
-    "Prints as it is: a default value in a signature"
+    "A default value in a signature, printed as it is."
     def __init__(self, value): self.text = getattr(value, '__name__', None) or repr(value)
     def __repr__(self): return self.text if len(self.text) <= 40 and '<' not in self.text else '...'
 
 def signature(obj):
-    "The signature without annotations (they are in the table) and without `self`"
+    "The signature without annotations (they are in the table) and without `self`."
     try: sig = inspect.signature(obj)
     except (TypeError, ValueError): return '()'
-    params = [p.replace(annotation=p.empty, default=p.default if p.default is p.empty else Raw(p.default))
-              for i, p in enumerate(sig.parameters.values()) if not (i == 0 and p.name == 'self')]
-    return str(sig.replace(parameters=params, return_annotation=sig.empty))
+    params = list(sig.parameters.values())
+    if params and params[0].name == 'self': params = params[1:]
+    plain = []
+    for p in params:
+        default = p.default if p.default is p.empty else Raw(p.default)
+        plain.append(p.replace(annotation=p.empty, default=default))
+    return str(sig.replace(parameters=plain, return_annotation=sig.empty))
 
-def type_text(anno):
-    if anno is inspect.Parameter.empty: return ''
-    text = anno if isinstance(anno, str) else inspect.formatannotation(anno)
+def type_text(annotation):
+    if annotation is inspect.Parameter.empty: return ''
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     return f'`{re.sub(r"(?:[A-Za-z_]+[.])+(?=[A-Za-z_])", "", text)}`'
 
+def argument_rows(docs, sig):
+    "One row (name, type, default, meaning) for each argument, and one for what is returned."
+    annotations = {name: p.annotation for name, p in sig.parameters.items()}
+    annotations['return'] = sig.return_annotation
+    empty = inspect.Parameter.empty
+    for name, doc in docs.items():
+        if name == 'self': continue
+        kind = type_text(annotations.get(name, empty))
+        label = '*returns*' if name == 'return' else f'**{name}**'
+        default = doc.get('default')
+        has_default = name != 'return' and default is not None and default is not empty
+        shown = f'`{Raw(default)}`' if has_default else ''
+        yield label, kind, shown, doc.get('docment') or ''
+
+def table_line(cells):
+    escaped = [str(c).replace('\n', ' ').replace('|', '\\|') for c in cells]
+    return '| ' + ' | '.join(escaped) + ' |'
+
 def argument_table(obj):
-    "A markdown table of what `obj` takes and returns, from the comments beside its arguments; empty where there are none"
+    "A markdown table of what `obj` takes and returns, from its docments; '' without any."
     try: docs, sig = docments(obj, full=True), inspect.signature(obj)
     except (TypeError, ValueError): return ''
-    annos = {k: p.annotation for k, p in sig.parameters.items()} | {'return': sig.return_annotation}
-    rows = [(f'**{k}**' if k != 'return' else '*returns*', type_text(annos.get(k, inspect.Parameter.empty)),
-             '' if k == 'return' or v.get('default') in (inspect.Parameter.empty, None) else f"`{Raw(v['default'])}`", v.get('docment') or '')
-            for k, v in docs.items() if k != 'self']
-    if not any(r[3] for r in rows): return ''
+    rows = list(argument_rows(docs, sig))
+    if not any(meaning for *_, meaning in rows): return ''
     rows = [r for r in rows if any(r[1:])]
-    keep = [i for i in range(4) if any(r[i] for r in rows)]
-    line = lambda cells: '| ' + ' | '.join(str(c).replace('\n', ' ').replace('|', '\\|') for c in cells) + ' |'
+    keep = [i for i in range(4) if any(r[i] for r in rows)] # no empty columns
     head = ['argument', 'type', 'default', 'meaning']
-    return '\n'.join([line(head[i] for i in keep), line('---' for _ in keep)] + [line(r[i] for i in keep) for r in rows])
+    lines = [[head[i] for i in keep], ['---' for _ in keep]]
+    lines += [[r[i] for i in keep] for r in rows]
+    return '\n'.join(map(table_line, lines))
 
 def find(module, name):
-    "The object called `name` in `module`, unbound, and what Sphinx calls such a thing"
+    "The object called `name` in `module`, unbound, and what Sphinx calls such an object."
     owner, _, attr = name.rpartition('.')
     if not owner:
         obj = getattr(module, attr)
-        return obj, 'class' if inspect.isclass(obj) else 'function' if callable(obj) else 'data'
+        if inspect.isclass(obj): return obj, 'class'
+        return obj, 'function' if callable(obj) else 'data'
     cls = eval(owner, vars(module))
     static = inspect.getattr_static(cls, attr)
-    if isinstance(static, property) or not callable(getattr(cls, attr)): return getattr(static, 'fget', None) or static, 'property'
+    if isinstance(static, property) or not callable(getattr(cls, attr)):
+        return getattr(static, 'fget', None) or static, 'property'
     return getattr(cls, attr), 'classmethod' if isinstance(static, classmethod) else 'method'
 
-def describe(page, name, node, link):
-    "Markdown that documents one symbol: signature, docstring, arguments and, for a class, the methods that have a docstring"
-    obj, kind = find(import_module(page.module), name)
-    option = ':classmethod:\n' if kind == 'classmethod' else ''
-    directive = 'method' if kind == 'classmethod' else kind
-    docs = '' if is_generated_doc(obj) else inspect.getdoc(obj) or ''
-    text = [] if kind == 'data' else [link(escape(docs)), link(escape(argument_table(obj)))]
-    methods = [m for m in getattr(node, 'body', []) if isinstance(node, ast.ClassDef) and isinstance(m, (ast.FunctionDef, ast.AsyncFunctionDef))
-               and not m.name.startswith('_') and ast.get_docstring(m)]
-    text += [describe(page, f'{name}.{m.name}', m, link) for m in methods]
-    fence = '`'*(8 if methods else 6)
-    sig = '' if kind in ('data', 'property') else signature(obj)
-    return (f'<span id="{html.escape(name.lower())}"></span>\n\n{fence}{{py:{directive}}} {name}{sig}\n:module: {page.module}\n{option}\n'
-            + '\n\n'.join(t for t in text if t) + f'\n{fence}')
-
-def escape(text): return re.sub(r'(`+[^`]*`+)|([<$])', lambda m: m[1] or {'<': '&lt;', '$': r'\$'}[m[2]], text)   # it is no HTML and no formula
+def escape(text):
+    "`text` in which nothing is HTML or a formula, code spans left alone."
+    replaced = {'<': '&lt;', '$': r'\$'}
+    return re.sub(r'(`+[^`]*`+)|([<$])', lambda m: m[1] or replaced[m[2]], text)
 
 def is_generated_doc(obj):
-    "A dataclass without a docstring gets its signature for one"
+    "Whether the docstring is the signature that a dataclass without a docstring gets."
     return inspect.isclass(obj) and (obj.__doc__ or '').startswith(f'{obj.__name__}(')
 
-# -- markdown ------------------------------------------------------------------------------------------------------------
+def describe(page, name, node, link):
+    "Markdown that documents a symbol: signature, docstring, arguments, documented methods."
+    obj, kind = find(import_module(page.module), name)
+    docs = '' if is_generated_doc(obj) else inspect.getdoc(obj) or ''
+    text = [] if kind == 'data' else [link(escape(docs)), link(escape(argument_table(obj)))]
+    methods = documented_methods(node)
+    text += [describe(page, f'{name}.{m.name}', m, link) for m in methods]
+    directive, option = ('method', ':classmethod:\n') if kind == 'classmethod' else (kind, '')
+    call = '' if kind in ('data', 'property') else signature(obj)
+    fence = '`'*(8 if methods else 6)
+    anchor = f'<span id="{html.escape(name.lower())}"></span>'
+    head = f'{fence}{{py:{directive}}} {name}{call}\n:module: {page.module}\n{option}'
+    body = '\n\n'.join(t for t in text if t)
+    return f'{anchor}\n\n{head}\n{body}\n{fence}'
+
+# -- markdown ----------------------------------------------------------------------------------
 
 class Linker:
-    "Turns `names` in backticks into links to where they are documented, and links between notebooks into links between pages"
+    "Links `names` in backticks to their documentation, and notebook links to pages."
     def __init__(self, pages):
-        self.pages, self.targets, self.broken = {p.path.resolve(): p for p in pages}, {}, []
+        self.pages = {p.path.resolve(): p for p in pages}
+        self.targets, self.broken = {}, []
         for p in pages:
             if p.module: self.targets[p.module] = f'{{doc}}`%s </{p.name}>`'
         for p in pages:
             for name, node, _ in p.symbols():
-                names = [name] + [f'{name}.{m.name}' for m in getattr(node, 'body', [])
-                                  if isinstance(node, ast.ClassDef) and isinstance(m, ast.FunctionDef) and is_public(m.name) and ast.get_docstring(m)]
-                for n in names:
-                    for alias in (n, f'{p.module}.{n}'): self.targets.setdefault(alias, f'{{py:obj}}`%s <{p.module}.{n}>`')
+                self._add(p, name)
+                for m in documented_methods(node): self._add(p, f'{name}.{m.name}')
+
+    def _add(self, page, name):
+        target = f'{{py:obj}}`%s <{page.module}.{name}>`'
+        for alias in (name, f'{page.module}.{name}'): self.targets.setdefault(alias, target)
 
     def __call__(self, text, page=None):
-        "`text` with its links, fenced code and headings left alone"
+        "`text` with its links; fenced code and headings are left alone."
         fence, lines = None, []
         for line in text.splitlines():
             mark = re.match(r'\s*(`{3,}|~{3,})', line)
             if fence: fence = None if mark and mark[1].startswith(fence) else fence
             elif mark: fence = mark[1]
-            else:
-                if not line.startswith('#'): line = re.sub(r'(?<![`\w\[}])`([\w.]+)(\(\))?`(?!`)', self._symbol, line)
-                if page: line = re.sub(r'(\]\()([^)\s#]+\.ipynb)', lambda m: m[1] + self._page(m[2], page), line)
+            else: line = self._linked(line, page)
             lines.append(line)
         return '\n'.join(lines)
+
+    def _linked(self, line, page):
+        if not line.startswith('#'):
+            line = re.sub(r'(?<![`\w\[}])`([\w.]+)(\(\))?`(?!`)', self._symbol, line)
+        if not page: return line
+        return re.sub(r'(\]\()([^)\s#]+\.ipynb)', lambda m: m[1] + self._page(m[2], page), line)
 
     def _symbol(self, m):
         target = self.targets.get(m[1])
         return target % (m[1] + (m[2] or '')) if target else m[0]
 
     def _page(self, href, page):
-        target = self.pages.get((page.path.parent/href).resolve())
         if href.startswith(('http:', 'https:')): return href
-        if not target: self.broken.append(f'{page.path.relative_to(ROOT)}: links to {href}, which does not exist')
-        return f'/{target.name}.ipynb' if target else href
+        target = self.pages.get((page.path.parent/href).resolve())
+        if target: return f'/{target.name}.ipynb'
+        where = page.path.relative_to(ROOT)
+        self.broken.append(f'{where}: links to {href}, which does not exist')
+        return href
 
-# -- cells ---------------------------------------------------------------------------------------------------------------
+# -- cells -------------------------------------------------------------------------------------
 
 def markdown(source): return dict(cell_type='markdown', metadata={}, source=source)
 
 def header(page, repo):
-    "Title, subtitle and where the page comes from"
-    where = f"{page.path.relative_to(ROOT).as_posix()}"
-    links = [f'[Notebook]({repo}/blob/main/{where})']
-    if page.module: links.insert(0, f'`{page.module}`')
-    if page.folder == 'tutorials': links.append(f'[Open in Colab](https://colab.research.google.com/github/{repo.split("github.com/")[1]}/blob/main/{where})')
+    "The title, the subtitle and links to where the page comes from."
+    where = page.path.relative_to(ROOT).as_posix()
+    links = [f'`{page.module}`'] if page.module else []
+    links.append(f'[Notebook]({repo}/blob/main/{where})')
+    if page.folder == 'tutorials':
+        name = repo.split('github.com/')[1]
+        colab = f'https://colab.research.google.com/github/{name}/blob/main/{where}'
+        links.append(f'[Open in Colab]({colab})')
     text = f'# {page.title}\n\n'
     if page.subtitle: text += f'{{.subtitle}}\n{page.subtitle}\n\n'
     if page.name != 'index': text += '{.provenance}\n' + ' · '.join(links) + '\n\n'
-    return markdown(text + (f'```{{py:module}} {page.module}\n```\n\n' if page.module else '') + page.rest)
+    if page.module: text += f'```{{py:module}} {page.module}\n```\n\n'
+    return markdown(text + page.rest)
 
 def code_cell(cell, tags, alt, link):
-    meta = dict(tags=tags, mystnb=dict(image=dict(alt=alt)))
-    outputs = [clean_output(dict(o), link) for o in cell.get('outputs', []) if not is_noise(o)]
-    return dict(cell_type='code', execution_count=None, metadata=meta, source=cell.source.strip(), outputs=outputs)
+    shown = [o for o in cell.get('outputs', []) if not is_noise(o)]
+    return dict(
+        cell_type='code',
+        execution_count=None,
+        metadata=dict(tags=tags, mystnb=dict(image=dict(alt=alt))),
+        source=cell.source.strip(),
+        outputs=[clean_output(dict(o), link) for o in shown],
+    )
 
-def is_noise(out): return out.get('name') == 'stderr' and 'site-packages' in ''.join(out['text'])   # a warning of another package
+def is_noise(out):
+    "Whether an output is a warning of another package."
+    return out.get('name') == 'stderr' and 'site-packages' in ''.join(out['text'])
+
+ESCAPES = re.compile(r'\x1b\[[0-9;?]*[A-Za-z]')
+PROGRESS = re.compile(r'<style>\s*/\* Turns off.*?</style>|<div>\s*<progress.*?</div>'
+    r'|<progress.*?</progress>', re.S)
 
 def clean_output(out, link):
-    "An output without escape codes, and without the style sheet and the finished bar of a progress display"
-    if 'text' in out: out['text'] = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', ''.join(out['text']))
+    "An output without escape codes and progress displays."
+    if 'text' in out: out['text'] = re.sub(ESCAPES, '', ''.join(out['text']))
     data = dict(out.get('data', {}))
-    if 'text/html' in data:
-        data['text/html'] = re.sub(r'<style>\s*/\* Turns off.*?</style>|<div>\s*<progress.*?</div>|<progress.*?</progress>', '', ''.join(data['text/html']), flags=re.S)
+    if 'text/html' in data: data['text/html'] = re.sub(PROGRESS, '', ''.join(data['text/html']))
     if 'text/markdown' in data: data['text/markdown'] = link(''.join(data['text/markdown']))
     if data: out['data'] = data
     return out
 
-def convert(page, linker, repo):
-    "The cells of the page"
-    heading, missing = page.title, []
+def is_shown(cell):
+    hidden = {'hide', 'default_exp'} & set(cell.dirs)
+    return cell.cell_type == 'code' and not hidden and bool(cell.source.strip())
+
+def tags_of(cell):
+    directives = [f'{k}: {str(v).strip()}' for k, v in cell.dirs.items()]
+    return [TAGS[d] for d in directives if d in TAGS]
+
+def has_picture(cell):
+    return any('image/png' in o.get('data', {}) for o in cell.get('outputs', []))
+
+def exported_cells(page, cell, heading, link):
+    "What an exported cell becomes: documentation of each symbol, then its source, folded."
+    for name, node, c in page.symbols():
+        if c is cell: yield markdown(describe(page, name, node, link))
+    if is_imports(cell.source): return
+    fold = [] if 'exports' in cell.dirs else ['hide-input']
+    yield code_cell(cell, tags_of(cell) + fold, heading, link)
+
+def convert(page, link, repo):
+    "The cells of a page."
+    heading, undescribed = page.title, []
     yield header(page, repo)
     for cell in page.nb.cells[1:]:
         if cell.cell_type == 'markdown':
             heading = (re.findall(r'^#+ (.+)$', cell.source, re.M) or [heading])[-1]
-            if 'hide' not in cell.dirs: yield markdown(linker(cell.source, page))
-        elif cell.cell_type == 'code' and not {'hide', 'default_exp'} & set(cell.dirs) and cell.source.strip():
-            tags = [TAGS[d] for d in (f'{k}: {str(v).strip()}' for k, v in cell.dirs.items()) if d in TAGS]
-            if EXPORTS & set(cell.dirs):
-                for name, node, c in page.symbols():
-                    if c is cell: yield markdown(describe(page, name, node, linker))
-                if not is_imports(cell.source): yield code_cell(cell, tags + ['hide-input'] * ('exports' not in cell.dirs), heading, linker)
-            else:
-                alt = str(cell.dirs.get('fig-alt', '')).strip(' "\'')
-                if not alt and 'image/png' in json.dumps(cell.get('outputs', []), default=str): missing.append(cell.id)
-                yield code_cell(cell, tags, alt or f'Picture: {re.sub("[`*]", "", heading)}', linker)
-    if missing: print(f'{page.path.relative_to(ROOT)}: pictures described by their section only; add `#| fig-alt: ...` to {", ".join(missing)}')
+            if 'hide' not in cell.dirs: yield markdown(link(cell.source, page))
+        elif is_shown(cell) and EXPORTS & set(cell.dirs):
+            yield from exported_cells(page, cell, heading, link)
+        elif is_shown(cell):
+            alt = str(cell.dirs.get('fig-alt', '')).strip(' "\'')
+            if not alt and has_picture(cell): undescribed.append(cell.id)
+            alt = alt or f'Picture: {re.sub("[`*]", "", heading)}'
+            yield code_cell(cell, tags_of(cell), alt, link)
+    if undescribed:
+        where = page.path.relative_to(ROOT)
+        print(f'{where}: pictures without `#| fig-alt: ...` in {", ".join(undescribed)}')
 
-def is_imports(code): return all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.parse(code).body)
+def is_imports(code):
+    return all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.parse(code).body)
 
 def as_text(page):
-    "The notebook as plain markdown: what the `Docs:` line of an exported module leads to"
-    cells = [c.source if c.cell_type == 'markdown' else f'```python\n{c.source.strip()}\n```'
-             for c in page.nb.cells if 'hide' not in c.dirs and 'default_exp' not in c.dirs and c.source.strip()]
-    return '\n\n'.join(cells) + '\n'
+    "The notebook as plain markdown: what the `Docs:` line of an exported module leads to."
+    parts = []
+    for c in page.nb.cells:
+        if {'hide', 'default_exp'} & set(c.dirs) or not c.source.strip(): continue
+        code = c.cell_type == 'code'
+        parts.append(f'```python\n{c.source.strip()}\n```' if code else c.source)
+    return '\n\n'.join(parts) + '\n'
 
-# -- the site ------------------------------------------------------------------------------------------------------------
+# -- the site ----------------------------------------------------------------------------------
 
 def summary(module, name):
-    "The first line of a docstring, for a table"
+    "The first line of a docstring, for a table."
     obj, kind = find(import_module(module), name)
-    first = '' if kind == 'data' or is_generated_doc(obj) else (inspect.getdoc(obj) or '').partition('\n')[0]
-    return escape(first).replace('|', '\\|')
+    if kind == 'data' or is_generated_doc(obj): return ''
+    return escape((inspect.getdoc(obj) or '').partition('\n')[0]).replace('|', '\\|')
+
+def in_order(pages):
+    "The pages in the order of the sidebar."
+    sections = list(SECTIONS)
+    return sorted(pages, key=lambda p: sections.index(p.folder))
 
 def api_page(pages):
-    "An index of every public symbol, chapter by chapter"
+    "An index of every public symbol, chapter by chapter."
     out = ['# API index', '', '{.subtitle}', 'Every public name, chapter by chapter', '']
-    for p in pages:
-        rows = [f'| {{py:obj}}`{n} <{p.module}.{n}>` | {summary(p.module, n)} |' for n, _, _ in p.symbols()]
-        if rows: out += [f'## {p.title}', '', f'[](/{p.name}.ipynb): {p.subtitle}', '', '| name | what it is |', '|---|---|', *rows, '']
+    for p in in_order(pages):
+        names = [name for name, _, _ in p.symbols()]
+        rows = [f'| {{py:obj}}`{n} <{p.module}.{n}>` | {summary(p.module, n)} |' for n in names]
+        if not rows: continue
+        out += [f'## {p.title}', '', f'[](/{p.name}.ipynb): {p.subtitle}', '']
+        out += ['| name | what it is |', '|---|---|', *rows, '']
     return '\n'.join(out)
 
+def toctree(caption, names):
+    "A hidden table of contents, which makes a section of the sidebar."
+    return f'```{{toctree}}\n:hidden:\n:caption: {caption}\n\n' + '\n'.join(names) + '\n```'
+
 def toctrees(pages):
-    "Hidden tables of contents for the home page: they make the sidebar and the order of previous and next"
-    parts = [(caption, [p.name for p in pages if p.folder == folder and p.name != 'index']) for folder, caption in SECTIONS.items()]
-    return '\n\n'.join(f'```{{toctree}}\n:hidden:\n:caption: {caption}\n\n' + '\n'.join(names) + '\n```'
-                       for caption, names in parts + [('Reference', ['api', 'changelog'])] if names)
+    parts = []
+    for folder, caption in SECTIONS.items():
+        names = [p.name for p in pages if p.folder == folder and p.name != 'index']
+        if names: parts.append(toctree(caption, names))
+    return '\n\n'.join([*parts, toctree('Reference', ['api', 'changelog'])])
+
+def is_hidden(path): return any(part[0] in '._' for part in path.relative_to(ROOT).parts)
+
+def notebooks():
+    found = [*NBS.rglob('*.ipynb'), *EXPERIMENTS.rglob('*.ipynb')]
+    return sorted(p for p in found if not is_hidden(p))
+
+def copy_pictures(to):
+    "Copy whatever lies beside the notebooks, such as pictures."
+    for path in NBS.rglob('*'):
+        if not path.is_file() or path.suffix == '.ipynb' or is_hidden(path): continue
+        copy = to/path.relative_to(NBS)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+
+def as_notebook(cells):
+    numbered = [dict(c, id=f'cell-{i}') for i, c in enumerate(cells)]
+    kernel = dict(name='python3', display_name='Python 3', language='python')
+    language = dict(name='python', pygments_lexer='ipython3')
+    metadata = dict(kernelspec=kernel, language_info=language)
+    return dict(cells=numbered, nbformat=4, nbformat_minor=5, metadata=metadata)
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding='utf-8')
 
 def write_sources(src, extra, repo):
-    pages = [Page(p) for p in sorted(nbglob(NBS, as_path=True))]
+    "Write what Sphinx reads; returns the pages and the broken links."
+    pages = [Page(p) for p in notebooks()]
     unknown = {p.folder for p in pages} - set(SECTIONS)
-    if unknown: raise SystemExit(f'folders under nbs/ without a section in docs/build.py: {unknown}')
-    linker = Linker(pages)
-    for f in NBS.rglob('*'):                            # pictures and the like
-        if f.is_file() and f.suffix != '.ipynb' and not any(part[0] in '._' for part in f.relative_to(NBS).parts):
-            (to := src/f.relative_to(NBS)).parent.mkdir(parents=True, exist_ok=True); shutil.copy(f, to)
+    if unknown: raise SystemExit(f'folders without a section in docs/build.py: {unknown}')
+    link = Linker(pages)
+    copy_pictures(src)
     for p in pages:
-        cells = list(convert(p, linker, repo)) + ([markdown(toctrees(pages))] if p.name == 'index' else [])
-        nb = dict(cells=[dict(c, id=f'cell-{i}') for i, c in enumerate(cells)], nbformat=4, nbformat_minor=5,
-                  metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'),
-                                language_info=dict(name='python', pygments_lexer='ipython3')))
-        for path, text in ((src/f'{p.name}.ipynb', json.dumps(nb)), (extra/f'{p.name}.html.md', as_text(p))):
-            path.parent.mkdir(parents=True, exist_ok=True); path.write_text(text, encoding='utf-8')
-    (src/'api.md').write_text(api_page(pages), encoding='utf-8')
-    (src/'changelog.md').write_text((ROOT/'CHANGELOG.md').read_text(encoding='utf-8'), encoding='utf-8')
-    return pages, linker.broken
+        cells = list(convert(p, link, repo))
+        if p.name == 'index': cells.append(markdown(toctrees(pages)))
+        write(src/f'{p.name}.ipynb', json.dumps(as_notebook(cells)))
+        write(extra/f'{p.name}.html.md', as_text(p))
+    write(src/'api.md', api_page(pages))
+    write(src/'changelog.md', (ROOT/'CHANGELOG.md').read_text(encoding='utf-8'))
+    return pages, link.broken
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, default=BUILD/'html', help='folder for the site')
     args = parser.parse_args()
-    sys.path.insert(0, str(ROOT))
+    sys.path[:0] = [str(ROOT), str(EXPERIMENTS)]
     src, extra = BUILD/'src', BUILD/'extra'
-    for d in (BUILD, args.out): shutil.rmtree(d, ignore_errors=True)
+    for folder in (BUILD, args.out): shutil.rmtree(folder, ignore_errors=True)
     pages, broken = write_sources(src, extra, get_config(ROOT).git_url)
-    done = subprocess.run([sys.executable, '-m', 'sphinx', '-W', '--keep-going', '-q', '-E', '-b', 'html', '-c', str(ROOT/'docs'),
-                           '-d', str(BUILD/'doctrees'), str(src), str(args.out)], cwd=ROOT)
+    sphinx = [sys.executable, '-m', 'sphinx', '-W', '--keep-going', '-q', '-E', '-b', 'html']
+    folders = ['-c', str(ROOT/'docs'), '-d', str(BUILD/'doctrees'), str(src), str(args.out)]
+    done = subprocess.run(sphinx + folders, cwd=ROOT)
     if broken or done.returncode: sys.exit('\n'.join(broken) or done.returncode)
     print(f'{len(pages)} notebooks -> {args.out}/index.html')
 

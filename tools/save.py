@@ -1,16 +1,19 @@
 """Runs notebooks and saves their outputs, tidied: `python tools/save.py NOTEBOOK [NOTEBOOK ...]`.
 
-Saved outputs are part of the page. Progress bars, escape codes and warnings of other packages are taken out, and pictures
-get a palette, which makes them about a third as large. `--tidy` only tidies the outputs that are there.
+Saved outputs are part of the page. Progress bars, escape codes and warnings of other packages are
+taken out, and pictures get a palette, which makes them about a third as large. `--tidy` only
+tidies the outputs that are there.
 """
 import argparse, base64, io, json, os, re, subprocess, sys
 from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-ENV = dict(MPLBACKEND='agg', OMP_NUM_THREADS='1', MKL_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false', HF_HUB_OFFLINE='1')
+ENV = dict(MPLBACKEND='agg', OMP_NUM_THREADS='1', MKL_NUM_THREADS='1',
+    TOKENIZERS_PARALLELISM='false', HF_HUB_OFFLINE='1')
 BAR = re.compile(r'\d+(\.\d+)?% \[\d+/\d+|\|█+|█|it/s\]|s/it\]|\d+%\|')
-PROGRESS_HTML = re.compile(r'<style>\s*/\* Turns off.*?</style>|<div>\s*<progress.*?</div>|<progress.*?</progress>', re.S)
+PROGRESS_HTML = re.compile(r'<style>\s*/\* Turns off.*?</style>|<div>\s*<progress.*?</div>'
+    r'|<progress.*?</progress>', re.S)
 EMPTY_HTML = re.compile(r'\s*(<p>\s*</p>)?\s*')
 
 def joined(text): return text if isinstance(text, str) else ''.join(text)
@@ -20,7 +23,8 @@ def split(text): return text.splitlines(keepends=True)
 def tidy_text(text):
     "Text without escape codes and progress bars, as a terminal would show it at the end."
     text = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', text)
-    shown = [line.rsplit('\r', 1)[-1] if not line.endswith('\r') else '' for line in re.sub(r'\r\n', '\n', text).split('\n')]
+    lines = re.sub(r'\r\n', '\n', text).split('\n')
+    shown = [line.rsplit('\r', 1)[-1] for line in lines] # each \r begins the line anew
     return '\n'.join(line for line in shown if not BAR.search(line))
 
 def smaller(png):
@@ -37,7 +41,8 @@ def tidied(output):
     "A saved output without noise; None if nothing is left."
     if 'text' in output:
         text = joined(output['text'])
-        if output.get('name') == 'stderr' and 'site-packages' in text: return None # a warning of another package
+        foreign = output.get('name') == 'stderr' and 'site-packages' in text
+        if foreign: return None # a warning of another package
         text = tidy_text(text)
         if not text.strip(): return None
         return output | dict(text=split(text))
@@ -57,20 +62,22 @@ def tidy(path):
         if cell['cell_type'] != 'code': continue
         outputs = [tidied(o) for o in cell['outputs']]
         cell['outputs'] = [o for o in outputs if o is not None]
-    path.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n', encoding='utf-8')
+    text = json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True)
+    path.write_text(text + '\n', encoding='utf-8')
 
 def tool(name): return str(Path(sys.executable).with_name(name))
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('paths', nargs='+', type=lambda p: Path(p).resolve(), help='notebooks')
-    parser.add_argument('--flags', default='', help='run the cells with these flags too, such as "slow"')
+    parser.add_argument('--flags', default='', help='run cells with these flags too, as in "slow"')
     parser.add_argument('--tidy', action='store_true', help='run nothing, tidy what is saved')
     args = parser.parse_args()
     for path in args.paths:
         if not args.tidy:
             command = [tool('nbdev-test'), str(path), '--save', '--flags', args.flags]
-            if subprocess.run(command, cwd=ROOT, env={**os.environ, **ENV}).returncode: sys.exit(f'{path.name} failed; nothing was saved')
+            done = subprocess.run(command, cwd=ROOT, env={**os.environ, **ENV})
+            if done.returncode: sys.exit(f'{path.name} failed; nothing was saved')
         subprocess.run([tool('nbdev-clean'), '--fname', str(path)], cwd=ROOT, check=True)
         tidy(path)
 
