@@ -15,8 +15,8 @@ Prediction, written before any run with short rows:
 - 2.6 nats, reached while rows are still short: no clear saving, 0.85 to 1.15 of the tokens of whole rows. Shorter rows
   mean more optimizer steps a token, which helps early; but positions beyond the present length are untrained, and the
   held-out rows are whole, which costs.
-- 2.3 nats: 0.88 to 0.98 of the tokens. The short phase skips 92,000 tokens, a sixth of what whole rows need for this
-  target, and part of that is learned later anyway.
+- 2.3 nats: 0.88 to 0.98 of the tokens. The short phase skips 104,000 tokens, about a fifth of what whole rows need
+  for this target, and part of what was skipped has to be learned later.
 - 2.1 nats: 0.92 to 1.00 of the tokens. The head start fades.
 - Seconds: about the ratio of the tokens. At 96 tokens and width 128 attention is a small part of a step, so a token
   costs nearly the same in a short row. The machine is shared, so seconds can only be read roughly.
