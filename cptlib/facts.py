@@ -1,4 +1,4 @@
-"""An experiment in which memory after one look is certain, or impossible, by construction: what the clunk detector must find, and what it must not
+"""Data for which memory after one look is certain, or impossible, by construction: a test of the clunk detector
 
 Docs: https://cptlib.github.io/cptlib/facts.html.md"""
 
@@ -9,65 +9,87 @@ __all__ = ['Facts', 'fact_base', 'fact_condition']
 
 # %% ../nbs/06_facts.ipynb #df33bff2
 import copy
+from functools import partial
 from pathlib import Path
+
 import numpy as np
 from fastai.basics import set_seed
+
 from .clunk.detect import detect_clunks
-from .models.gpt import GPT
-from .learner import cpt_learner, adamw
 from .data.mixture import Mixture
 from .data.source import Source
+from .learner import cpt_learner
+from .models.gpt import GPT
+from .optim import adamw
 
 # %% ../nbs/06_facts.ipynb #f738f6e7
 class Facts:
-    "Sources of random key-value facts: `known` (for the base), `new`, `unseen` (for the probe), `stream` (endless), `drawn` (with replacement)."
+    "Sources of random key-value facts."
     def __init__(self,
         path, # folder for the sources
-        known:int=2048, # facts the base model learns
-        new:int=1024, # facts to train on, then three epochs long
+        known:int=2048, # facts that the base model learns
+        new:int=1024, # new facts in an epoch; three epochs are trained
         values:int=256, # number of different values
         seed:int=0, # of keys, values and draws
     ):
-        rng, n = np.random.default_rng(seed), known + 4*new + 256
-        rows = np.stack([values + rng.permutation(n), rng.integers(0, values, n)], 1).astype(np.uint16)
-        parts = np.split(rows, np.cumsum([known, new, 3*new]))
-        self.vocab_size, self.epoch = values + n, new
-        made = dict(shown=np.repeat(parts[0], 4, 0), known=parts[0], new=parts[1], stream=parts[2], unseen=parts[3],
-                    drawn=parts[1][rng.integers(0, new, 3*new)])
-        for name, part in made.items():
-            label = 'known' if name in ('shown', 'known') else 'new'
-            setattr(self, name, Source.from_rows(label, part, Path(path)/f'{seed}-{known}-{new}-{values}-{name}', vocab_size=self.vocab_size))
+        rng = np.random.default_rng(seed)
+        n = known + 4*new + 256
+        keys = values + rng.permutation(n)
+        rows = np.stack([keys, rng.integers(0, values, n)], 1).astype(np.uint16)
+        known_rows, new_rows, stream, unseen = np.split(rows, np.cumsum([known, new, 3*new]))
+        drawn = new_rows[rng.integers(0, new, 3*new)]
+
+        self.vocab_size = values + n
+        self.epoch = new # facts in an epoch
+        def source(label, rows, name):
+            folder = Path(path)/f'{seed}-{known}-{new}-{values}-{name}'
+            return Source.from_rows(label, rows, folder, vocab_size=self.vocab_size)
+        self.shown = source('known', np.repeat(known_rows, 4, 0), 'shown') # each known fact 4 times
+        self.known = source('known', known_rows, 'known')
+        self.new = source('new', new_rows, 'new')
+        self.stream = source('new', stream, 'stream') # endless: three epochs without a repeat
+        self.unseen = source('new', unseen, 'unseen') # never trained on; for the probe
+        self.drawn = source('new', drawn, 'drawn') # the new facts, drawn with replacement
 
 # %% ../nbs/06_facts.ipynb #a6d07cd8
-def _learner(model, mixture, facts, lr, **kw):
-    return cpt_learner(model, mixture, [facts.unseen], lr=lr, wd=.01, rows=32, every=mixture.steps, clip=None, device='cpu', bf16=False,
-                       opt_func=lambda ps, lr: adamw(ps, lr, betas=(.9, .99)), **kw)
+def _learner(model, mixture, facts, lr, **kwargs):
+    return cpt_learner(model, mixture, [facts.unseen], lr=lr, wd=.01, rows=32, clip=None,
+                       every=mixture.steps, device='cpu', bf16=False,
+                       opt_func=partial(adamw, betas=(.9, .99)), **kwargs)
 
 def fact_base(
     facts:Facts, # the data
-    seed:int=0, # of the model and the order
-    bar:bool=False, # show progress
+    seed:int=0, # of the model and the order of rows
+    bar:bool=False, # show a progress bar
 )->GPT:
     "A model that has seen each known fact four times, at random distances."
     set_seed(seed)
     model = GPT(facts.vocab_size, max_len=1, width=128, depth=2, tied=False)
     mix = Mixture([facts.shown], dict(known=1), bs=32, seed=seed)
-    with _learner(model, mix, facts, lr=2e-3).quietly(bar) as learn: learn.fit_cpt(shape='constant')
+    with _learner(model, mix, facts, lr=2e-3).quietly(bar) as learn:
+        learn.fit_cpt(shape='constant')
     return model
 
+# %% ../nbs/06_facts.ipynb #47e03631
 def fact_condition(
-    base:GPT, # what `fact_base` returned; not changed
+    base:GPT, # from `fact_base`; not changed
     facts:Facts, # the data
-    condition:str, # 'epochs' (three shuffled epochs), 'stream' (endless) or 'drawn' (with replacement)
-    seed:int=0, # of the order
+    condition:str, # 'epochs' (three, shuffled), 'stream' (endless) or 'drawn' (with replacement)
+    seed:int=0, # of the order of rows
     lr:float=3e-3, # learning rate
-    bar:bool=False, # show progress
+    bar:bool=False, # show a progress bar
 )->tuple: # ClunkReport, Learner
-    "Train on the new facts in one of three orders and test the loss at every pass over as many rows."
+    "Train on new facts in one of three orders, and test the loss at each pass over as many rows."
     source = dict(epochs=facts.new, stream=facts.stream, drawn=facts.drawn)[condition]
-    mix = Mixture([source, facts.known], dict(new=1, known=1), bs=32, steps=3*facts.epoch//16, seed=seed)
+    steps_of_epoch = facts.epoch//16 # half of a batch of 32
+    steps = 3*facts.epoch//16
+    halves = dict(new=1, known=1)
+    mix = Mixture([source, facts.known], halves, bs=32, steps=steps, seed=seed)
     probe = dict(new=facts.unseen) if condition == 'epochs' else None
-    with _learner(copy.deepcopy(base), mix, facts, lr, probe=probe).quietly(bar) as learn: learn.fit_cpt(shape='constant')
+    with _learner(copy.deepcopy(base), mix, facts, lr, probe=probe).quietly(bar) as learn:
+        learn.fit_cpt(shape='constant')
     if condition == 'epochs': return learn.clunk_detector.report, learn
-    y, steps = learn.data_mix.log['new'].values, facts.epoch//16
-    return detect_clunks({'new': y}, {'new': np.arange(0, len(y), steps)}, repeats=0. if condition == 'stream' else None), learn
+    losses = learn.data_mix.log['new'].values
+    starts = np.arange(0, len(losses), steps_of_epoch)
+    repeats = 0. if condition == 'stream' else None # share of rows that come again, if known
+    return detect_clunks({'new': losses}, {'new': starts}, repeats=repeats), learn

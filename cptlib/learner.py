@@ -1,4 +1,4 @@
-"""Everything in one call: a model, a mixture, validation sources; a Learner with the three callbacks and defaults that a practitioner would keep
+"""One call from a model, a mixture and validation sources to a fastai Learner with sensible defaults
 
 Docs: https://cptlib.github.io/cptlib/learner.html.md"""
 
@@ -10,9 +10,11 @@ __all__ = ['cpt_learner']
 # %% ../nbs/04_learner.ipynb #01302bb7
 import math
 from contextlib import contextmanager
-from fastcore.basics import patch
+
 from fastai.basics import Learner, default_device
 from fastai.callback.all import GradientAccumulation, GradientClip, ParamScheduler
+from fastcore.basics import patch
+
 from .callback.accuracy import AccuracyTracker
 from .callback.checkpoint import Checkpoint
 from .callback.datamix import DataMix
@@ -27,69 +29,90 @@ from .models.metrics import next_token_loss
 from .optim import adamw, decay_groups, lr_schedule
 from .report import CPTReport
 
+# %% ../nbs/04_learner.ipynb #3fce5293
+def _plain_model(model, tokenizer, adapter, bits, checkpointing, compile):
+    "Any other model, compiled if asked for, with its tokenizer's fingerprint."
+    if adapter or bits or checkpointing:
+        raise ValueError('adapter, bits and checkpointing are for Hugging Face models, '
+                         f'and this is a {type(model).__name__}; '
+                         'give a name, a folder or a PreTrainedModel')
+    if compile: model.compile()
+    if tokenizer is not None: model.fingerprint = tokenizer_fingerprint(tokenizer)
+    return model
+
 # %% ../nbs/04_learner.ipynb #05d6a021
 def cpt_learner(
-    model, # module: token ids [rows, positions] -> logits; or a Hugging Face model, its name or its folder
-    mixture:Mixture, # what to train on, for how many steps
-    valid:list, # validation `Source`s; the first measurement is taken before training
-    every:int=None, # validate about every so many steps, such that they add up to the mixture's (default: five times over the training)
+    model, # module: token ids [rows, positions] -> logits; or a Hugging Face model, name or folder
+    mixture:Mixture, # what to train on, and for how many steps
+    valid:list, # validation `Source`s; first measured before training
+    every:int=None, # steps between validations, about (default: a fifth of the mixture's steps)
     lr:float=1e-3, # highest learning rate
-    wd:float=0.1, # weight decay of matrices
+    wd:float=0.1, # weight decay of matrices; vectors have none
     clip:float=1.0, # largest norm of the gradient; None = no limit
-    bf16:bool=None, # bfloat16 (default: where the hardware has it)
-    rows:int=None, # validation rows of each source, at equal distances (default: all)
-    guarded:list=None, # sources whose retention matters (default: all)
-    probe:dict=None, # for the `ClunkDetector`: {source name: `Source` of the same kind that is never trained on}
+    bf16:bool=None, # train in bfloat16 (default: where the hardware is fast at it)
+    rows:int=None, # validation rows of each source, evenly spaced (default: all)
+    guarded:list=None, # names of sources whose retention matters (default: all)
+    probe:dict=None, # for `ClunkDetector`: source name -> similar `Source`, never trained on
     device=None, # where to train (default: fastai's choice)
     workers:int=0, # processes that read training rows
-    tokenizer=None, # the model's: sources made by another are refused (default: what lies beside a Hugging Face model)
-    step_tokens:int=None, # tokens of an optimizer step, several batches (default: one batch)
-    adapter=None, # train 'lora', 'dora' or a config of peft instead of a Hugging Face model's weights
-    bits:int=None, # 4: the weights beside the adapter take 4 bits (needs bitsandbytes)
-    checkpointing:bool=False, # Hugging Face models: keep activations between blocks only, compute the rest again
+    tokenizer=None, # the model's, to check the sources with (default: a Hugging Face model's own)
+    step_tokens:int=None, # tokens in an optimizer step, several batches (default: one batch)
+    adapter=None, # train 'lora', 'dora' or a peft config beside frozen Hugging Face weights
+    bits:int=None, # 4 = keep the frozen weights in 4 bits (needs an adapter and bitsandbytes)
+    checkpointing:bool=False, # gradient checkpointing of a Hugging Face model, to save memory
     compile:bool=False, # compile the model with torch.compile
     cbs=None, # more callbacks
-    **kwargs, # passed on to `Learner`
+    **kwargs, # more arguments of `Learner`
 )->Learner:
-    "A `Learner` for continued pre-training. Raises ValueError where model, mixture and validation sources do not fit together."
-    if not isinstance(mixture, Mixture): raise TypeError(f"mixture: give a Mixture, not a {type(mixture).__name__}")
-    if isinstance(model, type): raise TypeError(f"model: give an instance, such as {model.__name__}(...), not the class")
+    "A `Learner` for continued pre-training. Raises ValueError if its parts do not fit together."
+    if not isinstance(mixture, Mixture):
+        raise TypeError(f"mixture: give a Mixture, not a {type(mixture).__name__}")
+    if isinstance(model, type):
+        raise TypeError(f"model: give an instance, such as {model.__name__}(...), not the class")
     check_list(valid, 'valid')
     warn_if_trained_on(mixture.sources, valid)
+
     device = device or default_device()
     bf16 = bf16_helps(device) if bf16 is None else bf16
+    options = adapter, bits, checkpointing, compile
     if is_hugging_face(model):
         from cptlib.models.adapter import open_for_training
-        model = open_for_training(model, tokenizer, adapter, bits, checkpointing, compile, device, bf16)
-    elif adapter or bits or checkpointing:
-        raise ValueError(f'adapter, bits and checkpointing are for Hugging Face models, and this is a {type(model).__name__}; give a name, a folder or a PreTrainedModel')
-    else:
-        if compile: model.compile()
-        if tokenizer is not None: model.fingerprint = tokenizer_fingerprint(tokenizer)
+        model = open_for_training(model, tokenizer, *options, device, bf16)
+    else: model = _plain_model(model, tokenizer, *options)
     check_model(model, [*mixture.sources, *valid])
-    n = accumulation(mixture, step_tokens) if step_tokens else 1
-    every = n*even_passes(mixture.steps//n, math.ceil((every or math.ceil(mixture.steps/5))/n))
+
+    n = accumulation(mixture, step_tokens) if step_tokens else 1 # batches in an optimizer step
+    every = every or math.ceil(mixture.steps/5)
+    every = n*even_passes(mixture.steps//n, math.ceil(every/n))
     ours = [DataMix(), ClunkDetector(probe=probe), AccuracyTracker(guarded=guarded)]
     if clip is not None: ours.append(GradientClip(clip))
     if bf16: ours.append(Bfloat16())
     if n > 1: ours.append(GradientAccumulation(n*mixture.bs//mixture.world))
-    args = dict(loss_func=next_token_loss, opt_func=adamw, splitter=decay_groups, lr=lr, wd=[wd, 0.]) | kwargs
-    return Learner(mixture.dls(valid, every, rows, device, workers), model, cbs=[*ours, *(cbs or [])], **args)
+    optimizer = dict(opt_func=adamw, splitter=decay_groups, lr=lr, wd=[wd, 0.])
+    args = dict(loss_func=next_token_loss) | optimizer | kwargs
+    dls = mixture.dls(valid, every, rows, device, workers)
+    return Learner(dls, model, cbs=[*ours, *(cbs or [])], **args)
 
 # %% ../nbs/04_learner.ipynb #03c318c0
 @patch
 def fit_cpt(self:Learner,
     lr:float=None, # highest learning rate (default: the Learner's)
-    shape:str='cosine', # of the learning rate: 'cosine', 'wsd' or 'constant'
-    warmup:float=0.05, # share of the training over which the learning rate rises
-    resume=None, # folder for checkpoints, or a `Checkpoint`: go on from the newest one there, if there is one
+    shape:str='cosine', # shape of the learning rate: 'cosine', 'wsd' or 'constant'
+    warmup:float=0.05, # share of the training over which the learning rate rises, 0 to 1
+    resume=None, # folder for checkpoints, or a `Checkpoint`: resume from its newest one, if any
     cbs=None, # more callbacks for this fit
 ):
     "Train over what is left of the mixture's steps. Raises ValueError when nothing is left."
     loader, cbs = self.dls.train, [*(cbs or [])]
-    if resume: cbs.append(resume if isinstance(resume, Checkpoint) else Checkpoint(resume, resume=True))
-    left = loader.mixture.steps - (0 if resume else loader.mixture.step) # a checkpoint knows how far it had come
-    if left <= 0: raise ValueError(f"the mixture has served all of its {loader.mixture.steps} steps; make one with more steps to train on")
+    if resume:
+        if not isinstance(resume, Checkpoint): resume = Checkpoint(resume, resume=True)
+        cbs.append(resume)
+    mixture = loader.mixture
+    done = 0 if resume else mixture.step # a checkpoint brings its own count of steps
+    left = mixture.steps - done
+    if left <= 0:
+        raise ValueError(f"the mixture has served all of its {mixture.steps} steps; "
+                         "make one with more steps to train on")
     rate = ParamScheduler(dict(lr=lr_schedule(lr or self.lr, shape, warmup)))
     self.fit(math.ceil(left/len(loader)), cbs=[rate, *cbs])
 
@@ -99,16 +122,17 @@ def fit_cpt(self:Learner,
 def quietly(self:Learner,
     bar:bool=False, # keep the progress bar, with the time that is left
 ):
-    "A context without the table of epochs; yields the `Learner`."
-    with self.no_logging(), self.no_mbar() if bar else self.no_bar(): yield self
+    "A context without the table of epochs. Yields the `Learner`."
+    no_progress = self.no_mbar() if bar else self.no_bar()
+    with self.no_logging(), no_progress: yield self
 
 # %% ../nbs/04_learner.ipynb #23617d49
 @patch
 def save_pretrained(self:Learner,
     path, # folder to make
-    merge:bool=False, # add the adapter to the weights (default: save it alone)
+    merge:bool=False, # add the adapter to the weights (default: save the adapter alone)
     **about, # more for the front matter of the model card, such as license='apache-2.0'
 ):
-    "Write model, tokenizer and model card as a Hugging Face folder. Raises ValueError for a model that is none of theirs."
+    "Write a Hugging Face folder. Raises ValueError for a model that is not from Hugging Face."
     from cptlib.models.card import save_folder
     save_folder(self, path, merge, **about)

@@ -1,4 +1,4 @@
-"""The callback that measures, per source, what the model knew before training, at every validation and at the end: accuracy, loss, calibration, retention
+"""The callback that measures accuracy, loss, calibration and retention of each source, from before the first step to the end
 
 Docs: https://cptlib.github.io/cptlib/callback/accuracy.html.md"""
 
@@ -8,108 +8,177 @@ Docs: https://cptlib.github.io/cptlib/callback/accuracy.html.md"""
 __all__ = ['evaluate', 'AccuracyTracker']
 
 # %% ../../nbs/callback/02_accuracy.ipynb #812dcd92
-import numpy as np, pandas as pd, torch
-from fastcore.basics import patch, store_attr
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
 from fastai.learner import Recorder, ValueMetric
+from fastcore.basics import patch, store_attr
+
 from .core import LeanCallback
-from ..models.metrics import SourceStats, backward_transfer, forgetting, logits_of, retention
-from ..models.check import check_model, evaluating
+from ..data.loader import ValidLoader
 from ..data.schedule import COLORS
+from ..models.check import check_model, evaluating
+from ..models.metrics import SourceStats, backward_transfer, forgetting, logits_of, retention
 
 # %% ../../nbs/callback/02_accuracy.ipynb #5905ded0
 def evaluate(
-    model, # maps token ids [rows, positions] to logits [rows, positions, vocabulary], or to something with `.logits`
-    loader, # a `ValidLoader`
+    model, # maps token ids [rows, positions] to logits [rows, positions, vocabulary]
+    loader:ValidLoader, # the rows to measure on
     topk:int=5, # for the top-k accuracy
 )->pd.DataFrame: # one row a source: tokens, loss, accuracy, topk, calibration_error
-    "What the model knows of each source, in evaluation mode; the model is left as it was. Raises ValueError for rows of another tokenizer."
+    """Measure what a model knows of each source, in evaluation mode. The model is left as it was.
+    Raises ValueError for rows of another tokenizer."""
     check_model(model, loader.sources)
-    stats, device = SourceStats(len(loader.names), topk), next(model.parameters()).device
+    stats = SourceStats(len(loader.names), topk)
+    device = next(model.parameters()).device
     with evaluating(model), torch.no_grad():
         for x, y in loader:
-            pred = model(x.to(device))
-            stats.add(logits_of(pred), y.to(device), torch.from_numpy(loader.ids.source))
+            logits = logits_of(model(x.to(device)))
+            stats.add(logits, y.to(device), torch.from_numpy(loader.ids.source))
     return pd.DataFrame(stats.result(), index=pd.Index(loader.names, name='source'))
 
 # %% ../../nbs/callback/02_accuracy.ipynb #633c8e16
 class AccuracyTracker(LeanCallback):
-    "Accuracy, loss and calibration of each validation source: before training, at every validation, at the end."
-    order, run_train = 40, False # before Recorder (50), which prints the columns
+    "Measure each validation source before training, at every validation, and at the end."
+    order, run_train = Recorder.order - 10, False # before Recorder (50), which prints the columns
+
     def __init__(self,
-        topk:int=5, # a token counts as right in the top-k figure if it is among the k most likely
-        guarded=None, # names of the sources whose retention matters (default: all)
-    ): store_attr(); self.records, self._columns, self._fitting = [], [], False
+        topk:int=5, # a token counts as right in `topk` if it is among the k most likely
+        guarded:list=None, # names of the sources whose retention matters (default: all)
+    ):
+        "Raises ValueError in `fit` for loaders that are not a mixture's or lack a guarded source."
+        store_attr()
+        self.records = [] # a dict for each measurement: step, and [sources] arrays
+        self._columns = [] # metrics that we have added to the Learner's
+        self._fitting = False
 
     def before_fit(self):
         if self.only_validates: return
         self.names = getattr(self.dls.valid, 'names', None)
-        if self.names is None: raise ValueError("AccuracyTracker needs a ValidLoader as learn.dls.valid; make the DataLoaders with mixture.dls(...)")
-        if unknown := set(self.guarded or ()) - set(self.names): raise ValueError(f"guarded source {unknown.pop()!r}: the validation sources are {self.names}")
-        check_model(self.model, self.dls.valid.sources)
-        self.after_fit() # what an interrupted fit may have left
-        self.records, self._fitting, self._columns = [], True, [ValueMetric(lambda i=i: self._now['accuracy'][i], f'{n}_accuracy') for i, n in enumerate(self.names)]
+        self._check_sources()
+        self._remove_columns() # an interrupted fit may have left some
+        self.records = []
+        self._fitting = True
+        self._columns = [ValueMetric(partial(self._accuracy_now, i), f'{name}_accuracy')
+                         for i, name in enumerate(self.names)]
         self.learn.metrics = self.metrics + self._columns
 
     def before_epoch(self):
-        if self._fitting and not self.records: self._before_training()
+        if self._fitting and not self.records: self._measure_before_training()
+
     def before_validate(self):
         if self._fitting: self._stats = SourceStats(len(self.names), self.topk)
+
     def after_batch(self):
-        if self._fitting: self._stats.add(logits_of(self.pred), self.yb[0], torch.from_numpy(self.dl.ids.source))
+        if not self._fitting: return
+        source = torch.from_numpy(self.dl.ids.source)
+        self._stats.add(logits_of(self.pred), self.yb[0], source)
+
     def after_validate(self):
         if not self._fitting: return
         self._now = self._stats.result()
         mixture = getattr(self.dls.train, 'mixture', None)
-        self.records.append(dict(step=mixture.step if mixture else self.train_iter, **self._now))
-    def after_fit(self): self._fitting, self.learn.metrics = False, self.metrics.filter(lambda m: m not in self._columns)
+        step = mixture.step if mixture else self.train_iter
+        self.records.append(dict(step=step, **self._now))
 
-    def state_dict(self): return dict(records=self.records) # for a checkpoint
-    def load_state_dict(self, state): self.records = state['records']
+    def after_fit(self):
+        self._fitting = False
+        self._remove_columns()
 
 # %% ../../nbs/callback/02_accuracy.ipynb #4b1fc0fb
 @patch
-def _before_training(self:AccuracyTracker):
-    "One validation before the first step, unseen by recorder and progress bar."
+def _check_sources(self:AccuracyTracker):
+    if self.names is None:
+        raise ValueError("AccuracyTracker needs a ValidLoader as learn.dls.valid; "
+                         "make the DataLoaders with mixture.dls(...)")
+    if unknown := set(self.guarded or ()) - set(self.names):
+        raise ValueError(f"guarded source {unknown.pop()!r}: "
+                         f"the validation sources are {self.names}")
+    check_model(self.model, self.dls.valid.sources)
+
+@patch
+def _measure_before_training(self:AccuracyTracker):
+    "One validation that recorder and progress bar do not see."
     away = [cb for cb in self.learn.cbs if isinstance(cb, Recorder) or cb.name == 'progress']
     with self.learn.removed_cbs(away): self.learn._do_epoch_validate()
 
+@patch
+def _accuracy_now(self:AccuracyTracker, i): return self._now['accuracy'][i]
+
+@patch
+def _remove_columns(self:AccuracyTracker):
+    self.learn.metrics = self.metrics.filter(lambda metric: metric not in self._columns)
+
 # %% ../../nbs/callback/02_accuracy.ipynb #d521b4dc
-@patch(as_prop=True)
-def history(self:AccuracyTracker):
-    "All measurements as a DataFrame: step, source, tokens, loss, accuracy, topk, calibration_error."
+@patch
+def _measured(self:AccuracyTracker):
+    "The records. Raises ValueError before a fit."
     if not self.records: raise ValueError("nothing measured yet: call learn.fit first")
-    return pd.concat([pd.DataFrame({**r, 'source': self.names}) for r in self.records], ignore_index=True)
+    return self.records
 
 @patch(as_prop=True)
-def matrix(self:AccuracyTracker):
-    "Accuracies, [validations, sources]; the first row is before training."
-    if not self.records: raise ValueError("nothing measured yet: call learn.fit first")
-    return np.stack([r['accuracy'] for r in self.records])
+def history(self:AccuracyTracker)->pd.DataFrame:
+    """Every measurement of every source, as the columns step, tokens, loss, accuracy, topk,
+    calibration_error and source. Raises ValueError before a fit."""
+    frames = [pd.DataFrame({**record, 'source': self.names}) for record in self._measured()]
+    return pd.concat(frames, ignore_index=True)
+
+@patch(as_prop=True)
+def matrix(self:AccuracyTracker)->np.ndarray:
+    """Accuracies [validations, sources], 0 to 1; the first row is before training.
+    Raises ValueError before a fit."""
+    return np.stack([record['accuracy'] for record in self._measured()])
 
 @patch
 def table(self:AccuracyTracker)->pd.DataFrame: # one row a source
-    "Accuracy, loss and calibration error before and after, with retention and forgetting."
-    R, first, last = self.matrix, self.records[0], self.records[-1]
-    cols = dict(accuracy_before=R[0], accuracy_after=R[-1], retention=retention(R), forgetting=forgetting(R))
-    for k in ('loss', 'calibration_error'): cols |= {f'{k}_before': first[k], f'{k}_after': last[k]}
-    return pd.DataFrame(cols, index=pd.Index(self.names, name='source'))
+    """Accuracy, loss and calibration error before and after, with retention and forgetting.
+    Raises ValueError before a fit."""
+    R = self.matrix
+    first, last = self.records[0], self.records[-1]
+    columns = dict(accuracy_before=R[0], accuracy_after=R[-1],
+                   retention=retention(R), forgetting=forgetting(R))
+    for key in ('loss', 'calibration_error'):
+        columns[f'{key}_before'] = first[key]
+        columns[f'{key}_after'] = last[key]
+    return pd.DataFrame(columns, index=pd.Index(self.names, name='source'))
 
 @patch
-def transfer(self:AccuracyTracker)->float:
-    "Backward transfer of the guarded sources: mean change of their accuracy since before training; negative = forgetting."
-    return backward_transfer(self.matrix[:, [self.names.index(n) for n in self.guarded or self.names]])
+def transfer(self:AccuracyTracker)->float: # negative = forgetting
+    """Backward transfer: mean change of accuracy of the guarded sources since before training.
+    Raises ValueError before a fit."""
+    guarded = [self.names.index(name) for name in self.guarded or self.names]
+    return backward_transfer(self.matrix[:, guarded])
+
+# %% ../../nbs/callback/02_accuracy.ipynb #ba7cdcda
+@patch
+def state_dict(self:AccuracyTracker)->dict:
+    "The records."
+    return dict(records=self.records)
+
+@patch
+def load_state_dict(self:AccuracyTracker,
+    state:dict, # from `state_dict`
+):
+    "Resume with the records that `state` holds."
+    self.records = state['records']
 
 # %% ../../nbs/callback/02_accuracy.ipynb #fdf1ac25
 @patch
 def plot(self:AccuracyTracker,
     metric:str='accuracy', # or 'loss', 'topk', 'calibration_error'
     ax=None, # matplotlib axes (default: new ones)
-):
-    "Draw `metric` of each source over the training; the dotted line is where it stood before."
+): # matplotlib axes
+    "Draw `metric` of each source over the steps, dotted where it stood before training."
     import matplotlib.pyplot as plt
-    ax, steps = ax or plt.subplots(figsize=(6, 2.6), layout='constrained')[1], [r['step'] for r in self.records]
-    for i, n in enumerate(self.names):
-        y, style = [r[metric][i] for r in self.records], dict(color=COLORS[i % 7])
-        ax.plot(steps, y, marker='os^Dvx*'[i % 7], ms=4, label=n, **style); ax.axhline(y[0], ls=':', lw=1, **style)
-    ax.set(xlabel='step', ylabel=metric.replace('_', ' ')); ax.legend(loc='center left', bbox_to_anchor=(1, .5))
+    if ax is None: _, ax = plt.subplots(figsize=(6, 2.6), layout='constrained')
+    steps = [record['step'] for record in self.records]
+    for i, name in enumerate(self.names):
+        color, marker = COLORS[i % 7], 'os^Dvx*'[i % 7]
+        y = [record[metric][i] for record in self.records]
+        ax.plot(steps, y, marker=marker, ms=4, label=name, color=color)
+        ax.axhline(y[0], ls=':', lw=1, color=color)
+    ax.set(xlabel='step', ylabel=metric.replace('_', ' '))
+    ax.legend(loc='center left', bbox_to_anchor=(1, .5))
     return ax

@@ -1,4 +1,4 @@
-"""What the callbacks have in common: events that cost nothing when unused, row losses computed once, and no waiting for the GPU
+"""What a callback may read, in which order callbacks run, and the parts that they share
 
 Docs: https://cptlib.github.io/cptlib/callback/core.html.md"""
 
@@ -10,117 +10,166 @@ __all__ = ['LeanCallback', 'Chunk', 'as_chunk', 'whole_batches', 'LossLog', 'Los
 # %% ../../nbs/callback/00_core.ipynb #6535fe74
 import weakref
 from typing import NamedTuple
+
 import numpy as np, torch, torch.distributed as dist
-from fastcore.basics import patch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
+from fastcore.basics import patch
+
+from ..data.mixture import Mixture
+from ..data.streams import Ids
 from ..models.metrics import logits_of, next_token_loss
 
 # %% ../../nbs/callback/00_core.ipynb #ce0871cc
 class LeanCallback(Callback):
-    "A `Callback` that answers at once to events it does not define."
+    "A `Callback` that returns at once from events it does not define."
     def __call__(self, event_name):
-        if event_name == 'after_fit' or hasattr(type(self), event_name): return super().__call__(event_name)
+        # after_fit always: fastai resets `run` there
+        if event_name == 'after_fit' or hasattr(type(self), event_name):
+            return super().__call__(event_name)
 
     @property
-    def only_validates(self): return self.learn.lock.locked() # fastai's validate and get_preds hold it; they call before_fit as well
+    def only_validates(self)->bool:
+        "Whether this is a validation or prediction outside a fit, which calls `before_fit` too."
+        return self.learn.lock.locked() # `learn.validate` and `learn.get_preds` hold it
 
-    def find_mixture(self):
-        "The `Mixture` that is trained on. Raises ValueError where there is none."
+    def find_mixture(self)->Mixture:
+        "The `Mixture` that is trained on. Raises ValueError if the loaders are not a mixture's."
         found = getattr(self.dls.train, 'mixture', None)
-        if found is None: raise ValueError(f"{type(self).__name__} needs a mixture's loader as learn.dls.train; make the DataLoaders with mixture.dls(...)")
+        if found is None:
+            raise ValueError(f"{type(self).__name__} needs a mixture's loader as learn.dls.train; "
+                             "make the DataLoaders with mixture.dls(...)")
         return found
 
 # %% ../../nbs/callback/00_core.ipynb #e7039c91
 @patch(as_prop=True)
-def row_losses(self:Learner):
-    "Loss of each row of the current batch in nats, [rows], detached; computed once for each prediction."
-    made_for, value = self.__dict__.get('_rows', (None, None))
+def row_losses(self:Learner)->torch.Tensor:
+    "Loss of each row of the current batch in nats, [rows], detached; computed once a prediction."
+    made_for, losses = self.__dict__.get('_rows', (None, None))
     if made_for is None or made_for() is not self.pred:
         rows = getattr(self.loss_func, 'rows', next_token_loss.rows)
-        value = rows(logits_of(self.pred), self.yb[0])
-        self._rows = weakref.ref(self.pred), value
-    return value
+        losses = rows(logits_of(self.pred), self.yb[0])
+        self.row_losses = losses
+    return losses
+
+@patch(set_prop=True, nm='row_losses')
+def _set_row_losses(self:Learner, losses):
+    "Replace the row losses of the current prediction for everyone who reads them after you."
+    self._rows = weakref.ref(self.pred), losses
 
 # %% ../../nbs/callback/00_core.ipynb #d23e0a50
 class Chunk(NamedTuple):
-    "Several steps of training losses, on the host."
+    "Training losses of several steps, on the host."
     step:np.ndarray # [n] step numbers of the mixture
-    loss:np.ndarray # [n, streams] mean loss of the stream's rows in nats; NaN where it had none
-    rows:np.ndarray # [n, streams] number of rows
-    first:np.ndarray # [n, streams] epoch of the first row
-    last:np.ndarray # [n, streams] epoch of the last row
+    loss:np.ndarray # [n, streams] mean loss of the stream's rows in nats; NaN if it had none
+    rows:np.ndarray # [n, streams] number of its rows with a finite loss
+    first_epoch:np.ndarray # [n, streams] epoch of the first of these rows; 0 if it had none
+    last_epoch:np.ndarray # [n, streams] epoch of the last of these rows; 0 if it had none
     ids:list # [n] `Ids` of each step
-    losses:list # [n] arrays: loss of each row of the step; NaN or infinite where it was no number
+    losses:list # [n] arrays: loss of each row of the step, also where it is NaN or infinite
 
 # %% ../../nbs/callback/00_core.ipynb #4f178526
 def as_chunk(
-    ids:list, # `Ids` of some steps
-    loss:np.ndarray, # [all of their rows] row losses
+    ids:list, # `Ids` of some steps; the rows of a stream stand together in each
+    loss:np.ndarray, # [all of their rows] row losses in nats
     streams:int, # number of streams of the mixture
 )->Chunk:
-    "Row losses by step and stream. Those that are no numbers are left out."
-    n, size, ok = len(ids), [len(i.row) for i in ids], np.isfinite(loss)
-    each, shape = np.split(loss, np.cumsum(size)[:-1]), (n, streams)
-    cell = np.concatenate([i.stream for i in ids]) + np.repeat(np.arange(n), size)*streams
+    "Sort row losses by step and stream, leaving out rows whose loss is NaN or infinite."
+    n = len(ids)
+    shape = n, streams
+    rows_of_step = [len(i.row) for i in ids]
+    step = np.repeat(np.arange(n), rows_of_step)
+    cell = step*streams + np.concatenate([i.stream for i in ids]) # one for each step and stream
     epoch = np.concatenate([i.epoch for i in ids])
-    if not ok.all(): cell, epoch, loss = cell[ok], epoch[ok], loss[ok]
-    at, first = np.unique(cell, return_index=True)
+    losses = np.split(loss, np.cumsum(rows_of_step)[:-1])
+
+    finite = np.isfinite(loss)
+    cell, epoch, loss = cell[finite], epoch[finite], loss[finite]
     rows = np.bincount(cell, minlength=n*streams)
-    begin, end = np.zeros(shape, int), np.zeros(shape, int)
-    begin.ravel()[at], end.ravel()[at] = epoch[first], epoch[np.append(first[1:], len(cell))[:len(at)] - 1]
-    with np.errstate(invalid='ignore'): mean = np.bincount(cell, loss, n*streams)/rows
-    return Chunk(np.array([i.step for i in ids]), mean.reshape(shape), rows.reshape(shape), begin, end, list(ids), each)
+    with np.errstate(invalid='ignore'): # 0/0 where a stream has no rows
+        mean = np.bincount(cell, loss, n*streams)/rows
+
+    filled = rows > 0
+    end = np.cumsum(rows)[filled] # the rows of a cell stand together
+    first_epoch, last_epoch = np.zeros((2, n*streams), int)
+    first_epoch[filled] = epoch[end - rows[filled]]
+    last_epoch[filled] = epoch[end - 1]
+    table = [a.reshape(shape) for a in (mean, rows, first_epoch, last_epoch)]
+    return Chunk(np.array([i.step for i in ids]), *table, list(ids), losses)
 
 # %% ../../nbs/callback/00_core.ipynb #e14523eb
+def _interleaved(parts):
+    "One array from the parts of all processes: a row of the first, one of the second, ..."
+    return np.stack(parts, -1).ravel()
+
 def whole_batches(
     ids:list, # `Ids` of the same steps on each process
     loss:np.ndarray, # [all of their rows] row losses
     world:int, # number of processes, each with every `world`-th row of a batch
-)->tuple: # the same for whole batches, in the order of the mixture's plan; the same on all processes
-    "Put together what the processes of a parallel training have seen. All of them must ask."
+)->tuple: # `Ids` and losses of whole batches, in the mixture's order; the same on all processes
+    "Put together what all processes have seen. Each of them must call it."
     if world == 1: return ids, loss
-    dist.all_gather_object(every := [None]*world, (ids, loss))
-    join = lambda parts: np.stack(parts, -1).ravel()
-    return [type(o[0])(o[0].step, *(join([i[k] for i in o]) for k in range(1, 5))) for o in zip(*(i for i, _ in every))], join([l for _, l in every])
+    seen = [None]*world
+    dist.all_gather_object(seen, (ids, loss))
+    batches = []
+    for parts in zip(*[ids for ids, _ in seen]): # the parts of one batch
+        columns = [_interleaved(column) for column in list(zip(*parts))[1:]]
+        batches.append(Ids(parts[0].step, *columns))
+    return batches, _interleaved([loss for _, loss in seen])
 
 # %% ../../nbs/callback/00_core.ipynb #4f0d69aa
 class LossLog:
-    "Collects row losses and the ids they belong to, without waiting for the device."
+    "Collects row losses and their ids without waiting for the device."
     def __init__(self,
         streams:int, # number of streams of the mixture
-        every:int=32, # steps between two transfers
-        world:int=1, # processes that share each batch: all get the losses of whole batches
+        every:int=32, # steps between two transfers from the device
+        world:int=1, # processes that share each batch: each gets the losses of whole batches
         readers=(), # `LossReader`s that get each `Chunk`
-    ): self.streams, self.every, self.world, self.readers, self.waiting, self.last = streams, every, world, readers, [], None
+    ):
+        self.streams, self.every, self.world, self.readers = streams, every, world, readers
+        self.waiting = [] # pairs of `Ids` and row losses
+        self.last = None # the `Ids` that were added last
 
     def add(self,
-        ids, # the `Ids` of a batch; once more the same is no other step
-        losses:torch.Tensor, # [rows] row losses, on any device
-    )->Chunk: # the collected steps when there are `every` of them, else None
+        ids:Ids, # of one batch; adding the same object again changes nothing
+        losses:torch.Tensor, # [rows] row losses in nats, on any device
+    )->Chunk: # the waiting steps once there are `every` of them, else None
         "Keep one step."
         if ids is self.last: return
-        self.waiting.append((ids, losses)); self.last = ids
+        self.waiting.append((ids, losses))
+        self.last = ids
         if len(self.waiting) >= self.every: return self.fetch()
 
-    def fetch(self)->Chunk: # None when nothing is waiting
-        "Hand out what is waiting, in order; the one place that waits for the device."
+    def fetch(self)->Chunk: # None if nothing is waiting
+        "Hand the waiting steps to the readers; waits for the device."
         if not self.waiting: return
-        ids, losses = zip(*self.waiting); self.waiting = []
-        chunk = as_chunk(*whole_batches(ids, torch.cat(losses).double().cpu().numpy(), self.world), self.streams)
+        ids, losses = zip(*self.waiting)
+        self.waiting = []
+        losses = torch.cat(losses).double().cpu().numpy()
+        chunk = as_chunk(*whole_batches(ids, losses, self.world), self.streams)
         for cb in self.readers:
-            if cb.loss_log is self: cb.take(chunk) # else it reads another one by now
+            if cb.loss_log is self: cb.take(chunk) # it may have changed to another log
         return chunk
 
 # %% ../../nbs/callback/00_core.ipynb #1f1d0aba
 class LossReader(LeanCallback):
-    "A callback to which the training losses come: it defines `take(chunk)`, and calls `new_log` when it begins. All of a `Learner` share one `LossLog`."
+    "A callback that receives the training losses; all readers of a `Learner` share one `LossLog`."
     run_valid = False
+
     def new_log(self):
-        "Begin a log for all readers; what was waiting is gone."
-        readers = [cb for cb in self.learn.cbs if isinstance(cb, LossReader) and cb is not self] + [self]
-        m = self.find_mixture(); log = LossLog(len(m.streams), world=m.world, readers=readers)
+        "Begin a new log for all readers, usually in `before_fit`. What was waiting is dropped."
+        others = [cb for cb in self.learn.cbs if isinstance(cb, LossReader) and cb is not self]
+        readers = others + [self]
+        mixture = self.find_mixture()
+        log = LossLog(len(mixture.streams), world=mixture.world, readers=readers)
         for cb in readers: cb.loss_log = log
 
     def after_batch(self): self.loss_log.add(self.dl.ids, self.row_losses)
+
+    def take(self,
+        chunk:Chunk, # the next steps
+    ):
+        "Receive the losses of some steps; every reader defines it."
+        raise NotImplementedError(f'{type(self).__name__} is a LossReader: define take(chunk)')
+
     def after_train(self): self.loss_log.fetch()

@@ -1,4 +1,4 @@
-"""The callback that watches the mixture at work: share delivered, tokens, epochs and training loss of every source, and weights that can be changed while it runs
+"""The callback that logs share, tokens, epochs and training loss of every source, and changes mixture weights during training
 
 Docs: https://cptlib.github.io/cptlib/callback/datamix.html.md"""
 
@@ -8,141 +8,219 @@ Docs: https://cptlib.github.io/cptlib/callback/datamix.html.md"""
 __all__ = ['DataMix']
 
 # %% ../../nbs/callback/01_datamix.ipynb #a4c56b31
-import time, warnings
+import time
+import warnings
 from itertools import cycle
-import numpy as np, pandas as pd
+
+import numpy as np
+import pandas as pd
+from fastai.learner import Recorder
 from fastcore.basics import patch, store_attr
-from .core import LossReader
-from ..models.check import check_model
+
+from .core import Chunk, LossReader
 from ..data.schedule import COLORS
+from ..models.check import check_model
+
+# %% ../../nbs/callback/01_datamix.ipynb #be3166f9
+def _by_source(
+    chunk, # `Chunk` of training losses
+    source, # [streams] index of the source of each stream
+    n, # number of sources
+): # mean loss in nats, NaN where a source has no rows; number of rows; both [steps, sources]
+    "Losses and rows of a chunk by source."
+    is_of = source[:, None] == np.arange(n) # [streams, sources]
+    rows = chunk.rows[:, :, None]*is_of # [steps, streams, sources]
+    with np.errstate(invalid='ignore'): # 0/0 where a source has no rows
+        loss = np.einsum('ns,nsj->nj', np.nan_to_num(chunk.loss), rows)/rows.sum(1)
+    return loss, rows.sum(1)
 
 # %% ../../nbs/callback/01_datamix.ipynb #fdec2702
 class DataMix(LossReader):
-    "Log what a `Mixture` delivers to a `Learner` per source, and let its weights be changed while it trains."
-    order = 45 # before Recorder (50)
+    "Log what a `Mixture` delivers to a `Learner`, by source, and change its weights in a fit."
+    order = Recorder.order - 5 # before Recorder (50), so that the log is there when it prints
+
     def __init__(self,
-        warn_epochs:float=4, # warn when a source has been served this many times over
-    ): store_attr(); self._reset()
+        warn_epochs:float=4, # warn when a source has been served more often than this, in epochs
+    ):
+        store_attr()
+        self._reset()
 
     def _reset(self):
-        self._steps, self._loss, self._counts, self._pending, self._running, self._warned, self._seconds = [], [], [], None, False, set(), 0.
+        "Forget the last fit."
+        self._steps, self._loss, self._counts = [], [], [] # one array for each chunk
+        self._warned = set() # sources, and 'loss'
+        self._pending = None # weights to follow from the next step on
+        self._rewind = None # state to put the mixture back to after the fit
+        self._running = False
+        self._seconds = 0. # time in training passes
 
-    def after_create(self): self.mixture = getattr(self.dls.train, 'mixture', None) # to look at, and to turn, before the first fit
+    def after_create(self):
+        self.mixture = getattr(self.dls.train, 'mixture', None) # to look at before the first fit
+
     def before_fit(self):
         if self.only_validates: return
         self.mixture = self.find_mixture()
         check_model(self.model, self.mixture.sources)
-        pending = self._pending; self._reset()
-        self._rewind = self.mixture.state_dict() if hasattr(self.learn, 'lr_finder') else None # a search for a learning rate uses up no data
+        pending = self._pending # weights that were given after an interrupted fit
+        self._reset()
+        if hasattr(self.learn, 'lr_finder'): # a search for a learning rate uses up no data
+            self._rewind = self.mixture.state_dict()
         if pending is not None: self.mixture.set_weights(pending)
-        self._running, self._waited = True, self.dls.train.wait; self.new_log()
+        self._running = True
+        self._waited = self.dls.train.wait
         self._before = np.array([d['rows'] for d in self.mixture.delivered().values()])
+        self.new_log()
 
     def before_train(self): self._since = time.perf_counter()
+
     def after_batch(self):
         super().after_batch()
-        if self._pending is not None: self.mixture.set_weights(self._pending); self._pending = None
+        if self._pending is None: return
+        self.mixture.set_weights(self._pending)
+        self._pending = None
+
     def after_train(self):
         super().after_train()
         self._seconds += time.perf_counter() - self._since
+
     def after_fit(self):
         self._running = False
-        if getattr(self, '_rewind', None): self.mixture.load_state_dict(self._rewind)
+        if self._rewind is None: return
+        self.mixture.load_state_dict(self._rewind)
+        self._rewind = None
 
 # %% ../../nbs/callback/01_datamix.ipynb #76f1a7c9
 @patch
 def take(self:DataMix,
-    chunk, # `Chunk` of training losses
+    chunk:Chunk, # the next steps
 ):
     "Enter some steps into the log."
-    index = self.mixture.streams.source
-    share = chunk.rows[:, :, None]*(index[:, None] == np.arange(len(self.mixture.sources)))
-    with np.errstate(invalid='ignore'): loss = np.einsum('ns,nsj->nj', np.nan_to_num(chunk.loss), share)/share.sum(1)
-    self._steps.append(chunk.step); self._loss.append(loss); self._counts.append(share.sum(1))
-    self._warn(int(chunk.step[-1]) + 1); lost = chunk.step[chunk.rows.sum(1) == 0]
-    if len(lost) and 'loss' not in self._warned and not hasattr(self.learn, 'spike_guard'):
-        self._warned.add('loss')
-        warnings.warn(f"the training loss is not a finite number at step {lost[0]}: lower the learning rate, look at the data, or add SpikeGuard()")
+    n = len(self.mixture.sources)
+    loss, rows = _by_source(chunk, self.mixture.streams.source, n)
+    self._steps.append(chunk.step)
+    self._loss.append(loss)
+    self._counts.append(rows)
+    self._warn_of_repetition(int(chunk.step[-1]) + 1)
+    self._warn_of_nan(chunk)
 
 @patch
-def _warn(self:DataMix, step):
+def _warn_of_repetition(self:DataMix, step):
     for name, d in self.mixture.delivered(step).items():
-        if d['epochs'] > self.warn_epochs and name not in self._warned:
-            self._warned.add(name)
-            warnings.warn(f"Source {name!r} has been served {d['epochs']:.1f} times over by step {step}: "
-                          "rows seen that often teach little that is new. Lower its weight, or add text")
+        if d['epochs'] <= self.warn_epochs or name in self._warned: continue
+        self._warned.add(name)
+        times = f"{d['epochs']:.1f} times over by step {step}"
+        warnings.warn(f"Source {name!r} has been served {times}: rows seen that often teach "
+                      "little that is new. Lower its weight, or add text")
+
+@patch
+def _warn_of_nan(self:DataMix, chunk):
+    lost = chunk.step[chunk.rows.sum(1) == 0]
+    has_guard = hasattr(self.learn, 'spike_guard') # which reports this itself
+    if not len(lost) or has_guard or 'loss' in self._warned: return
+    self._warned.add('loss')
+    warnings.warn(f"the training loss is not a finite number at step {lost[0]}: lower the "
+                  "learning rate, look at the data, or add SpikeGuard()")
 
 # %% ../../nbs/callback/01_datamix.ipynb #331eb576
 @patch(as_prop=True)
-def log(self:DataMix):
-    "Training loss of each source at each step, as a DataFrame; NaN where a batch held none of it."
-    if not self._steps: return pd.DataFrame(columns=self.mixture.names)
-    return pd.DataFrame(np.vstack(self._loss), index=pd.Index(np.concatenate(self._steps), name='step'), columns=self.mixture.names)
+def log(self:DataMix)->pd.DataFrame:
+    "Training loss [steps, sources] in nats; NaN where a batch held no row of a source."
+    names = self.mixture.names
+    if not self._steps: return pd.DataFrame(columns=names)
+    step = pd.Index(np.concatenate(self._steps), name='step')
+    return pd.DataFrame(np.vstack(self._loss), index=step, columns=names)
 
 @patch
 def _served(self:DataMix):
-    "Rows of each source at each step of the log."
-    return pd.DataFrame(np.vstack(self._counts) if self._counts else [], index=self.log.index, columns=self.mixture.names).fillna(0).astype(int)
+    "Rows [steps, sources] that each step of the log has served."
+    rows = np.vstack(self._counts) if self._counts else []
+    rows = pd.DataFrame(rows, index=self.log.index, columns=self.mixture.names)
+    return rows.fillna(0).astype(int)
 
 @patch
 def table(self:DataMix,
     last:int=50, # steps over which the training loss is averaged
-)->pd.DataFrame: # one row a source
-    "Share delivered, tokens, epochs so far and training loss of each source."
-    got, log = pd.DataFrame(self.mixture.delivered()).T, self.log
-    return got.assign(loss=log.tail(last).mean()).astype(dict(rows=int, tokens=int)).rename_axis('source')
+)->pd.DataFrame: # one row a source: rows, tokens, share, epochs, loss
+    "Rows, tokens, share and epochs delivered so far, and the training loss, of each source."
+    delivered = pd.DataFrame(self.mixture.delivered()).T
+    delivered = delivered.assign(loss=self.log.tail(last).mean())
+    return delivered.astype(dict(rows=int, tokens=int)).rename_axis('source')
 
 @patch(as_prop=True)
-def data_wait(self:DataMix):
-    "Share of the training time that was spent reading batches, 0 to 1."
-    return (self.dls.train.wait - self._waited)/self._seconds if self._seconds else float('nan')
+def data_wait(self:DataMix)->float:
+    "Share of the training time that was spent on reading batches, 0 to 1; NaN before a fit."
+    if not self._seconds: return float('nan')
+    return (self.dls.train.wait - self._waited)/self._seconds
 
 # %% ../../nbs/callback/01_datamix.ipynb #bf22da20
 @patch
 def set_weights(self:DataMix,
     weights, # {name: weight} or a `Schedule` over the same sources
 ):
-    "Follow other weights from the next step on. Raises ValueError for weights that the mixture would refuse."
+    "Follow other weights from the next step on. Raises ValueError for weights the mixture refuses."
     weights = self.mixture.schedule.with_weights(weights)
     if self._running: self._pending = weights
     else: self.mixture.set_weights(weights)
 
 # %% ../../nbs/callback/01_datamix.ipynb #06d5dd4c
 @patch
-def state_dict(self:DataMix):
-    self.loss_log.fetch(); log = self.log
-    return dict(steps=np.array(log.index, int), loss=log.to_numpy(float), rows=self._served().to_numpy(), before=self._before, names=list(log.columns),
+def state_dict(self:DataMix)->dict:
+    "The log, and what else a resumed fit needs."
+    self.loss_log.fetch()
+    steps, names = np.array(self.log.index, int), list(self.log.columns)
+    loss, rows = self.log.to_numpy(float), self._served().to_numpy()
+    return dict(steps=steps, loss=loss, rows=rows, before=self._before, names=names,
                 warned=sorted(self._warned), seconds=self._seconds)
 
 @patch
-def load_state_dict(self:DataMix, state):
-    def ours(k): return pd.DataFrame(np.atleast_2d(state[k]), columns=state['names']).reindex(columns=self.mixture.names).to_numpy(float)
-    self._steps, self._warned, self._seconds = [state['steps']], set(state['warned']), state['seconds']; self.new_log()
-    self._loss, self._counts, self._before = [ours('loss')], [ours('rows')], np.nan_to_num(ours('before')[0]).astype(int)
+def load_state_dict(self:DataMix,
+    state:dict, # from `state_dict`, perhaps of a mixture with other sources
+):
+    "Resume with the log that `state` holds."
+    def of_ours(key): # columns as in this mixture
+        saved = pd.DataFrame(np.atleast_2d(state[key]), columns=state['names'])
+        return saved.reindex(columns=self.mixture.names).to_numpy(float)
+
+    self._steps = [state['steps']]
+    self._loss = [of_ours('loss')]
+    self._counts = [of_ours('rows')]
+    self._before = np.nan_to_num(of_ours('before')[0]).astype(int)
+    self._warned = set(state['warned'])
+    self._seconds = state['seconds']
+    self.new_log()
 
 # %% ../../nbs/callback/01_datamix.ipynb #e7a3023e
 @patch
 def plot_shares(self:DataMix,
     ax, # matplotlib axes
-):
-    "Draw the shares delivered, and how long was waited for data."
-    rows = self._served(); share = rows.rolling(max(len(rows)//50, 2), center=True, min_periods=1).mean()
-    ax.stackplot(rows.index, share.T/share.sum(axis=1).to_numpy(), colors=COLORS, edgecolor='white')
-    ax.set(xlabel=f'step (waited for data: {self.data_wait:.2%} of the time)', ylabel='share', ylim=(0, 1))
+): # `ax`
+    "Draw the shares delivered, and tell which part of the time was spent on waiting for data."
+    rows = self._served()
+    rows = rows.rolling(max(len(rows)//50, 2), center=True, min_periods=1).mean()
+    share = rows.T/rows.sum(axis=1).to_numpy()
+    ax.stackplot(rows.index, share, colors=COLORS, edgecolor='white')
+    ax.set(xlabel=f'step (waited for data: {self.data_wait:.2%} of the time)',
+           ylabel='share', ylim=(0, 1))
     return ax
 
 # %% ../../nbs/callback/01_datamix.ipynb #45787ad0
 @patch
-def plot(self:DataMix):
-    "Draw the training loss of each source, a tick where one of its epochs begins, the shares delivered, and how long was waited for data."
-    import matplotlib.pyplot as plt
-    fig, (ax, ax2) = plt.subplots(2, 1, figsize=(7, 4), sharex=True, height_ratios=[2, 1], layout='constrained')
-    log, rows = self.log, self._served()
-    epoch = (rows.cumsum() + self._before)//[len(s) for s in self.mixture.sources]
-    for n, c in zip(log, cycle(COLORS)):
-        ax.plot(log.index, log[n], color=c, lw=1, label=n)
-        new = epoch.index[epoch[n].diff() > 0]
-        ax.plot(new, log[n].loc[new], '|', color=c, ms=14, mew=2)
-    ax.set(ylabel='training loss (nats)'); self.plot_shares(ax2)
+def _plot_losses(self:DataMix, ax):
+    log, size = self.log, [len(s) for s in self.mixture.sources]
+    epoch = (self._served().cumsum() + self._before)//size
+    for name, color in zip(log, cycle(COLORS)):
+        ax.plot(log.index, log[name], color=color, lw=1, label=name)
+        begins = epoch.index[epoch[name].diff() > 0]
+        ax.plot(begins, log[name].loc[begins], '|', color=color, ms=14, mew=2)
+    ax.set(ylabel='training loss (nats)')
     ax.legend(title='| epoch begins', loc='center left', bbox_to_anchor=(1, .5))
-    return ax
+
+@patch
+def plot(self:DataMix): # axes of the losses
+    "Draw the loss of each source with a tick where an epoch begins, and the shares delivered."
+    import matplotlib.pyplot as plt
+    _, (losses, shares) = plt.subplots(2, 1, figsize=(7, 4), layout='constrained',
+                                       sharex=True, height_ratios=[2, 1])
+    self._plot_losses(losses)
+    self.plot_shares(shares)
+    return losses

@@ -1,4 +1,4 @@
-"""A callback that moves mixture weights during training, so that no guarded source falls more than a tolerance below where it started, and as much as possible goes to the rest
+"""A callback that adjusts mixture weights during training, so that guarded sources keep their accuracy
 
 Docs: https://cptlib.github.io/cptlib/callback/retain.html.md"""
 
@@ -8,141 +8,253 @@ Docs: https://cptlib.github.io/cptlib/callback/retain.html.md"""
 __all__ = ['Retain']
 
 # %% ../../nbs/callback/10_retain.ipynb #21fb8acd
-import math, time
-import numpy as np, pandas as pd, torch
+import math
+import time
+
+import numpy as np
+import pandas as pd
+import torch
 from fastcore.basics import patch, store_attr
+
+from .control import PrimalDual, Seen, bounded, combined, filtered
+from .control import repetition_caps, two_views, wander
 from .core import LeanCallback
-from .control import PrimalDual, Seen, bounded, repetition_caps
-from .control import combined, filtered, two_views, wander
 from ..data.loader import ValidLoader, evenly, read_rows
-from ..models.metrics import logits_of, rowwise_loss, token_losses
-from ..models.check import evaluating
 from ..data.schedule import COLORS
+from ..models.check import evaluating
+from ..models.metrics import logits_of, rowwise_loss, token_losses
 
 # %% ../../nbs/callback/10_retain.ipynb #feff3ab0
 def _other_rows(loader, i, n):
-    "Up to `n` rows of the source `i` which the validation leaves out, at equal distances; any, if it leaves out none."
-    used = np.concatenate([rows for j, rows in loader.parts if j == i]); free = np.setdiff1d(np.arange(len(loader.sources[i])), used)
-    free = free if len(free) else used
+    "Up to `n` rows of source `i` that validation leaves out; any, if it leaves out none."
+    used = np.concatenate([rows for source, rows in loader.parts if source == i])
+    free = np.setdiff1d(np.arange(len(loader.sources[i])), used)
+    if not len(free): free = used
     return np.random.default_rng(i).permutation(free[evenly(len(free), n)])
 
+# %% ../../nbs/callback/10_retain.ipynb #d6bac8a3
+def _steps_between_looks(rows, bs, budget):
+    "Steps between two looks at `rows` rows, with batches of `bs` rows."
+    return math.ceil(rows/(3*bs*budget))
+
+# %% ../../nbs/callback/10_retain.ipynb #6e21d6a4
+_SAVED = dict(first='start_accuracy', first_loss='start_loss', mean='mean', var='var',
+              spread='spread', count='count') # name in a checkpoint -> attribute
+
 class Retain(LeanCallback):
-    "Move mixture weights while training, so that no guarded source loses more than `tolerance` of accuracy."
+    "Move mixture weights during training, so that no guarded source loses more than `tolerance`."
     order, run_valid = 46, False # after DataMix (45)
     def __init__(self,
         sources:list, # names of the guarded sources
-        tolerance:float=.01, # accuracy that each may lose, 0 to 1
-        rule=None, # how weights follow what is seen (default: `PrimalDual(tolerance)`)
+        tolerance:float=.01, # accuracy that each of them may lose, 0 to 1
+        rule=None, # a `Rule`: how weights follow what is seen (default: `PrimalDual(tolerance)`)
         rows:int=4, # rows of each source in one look
-        pool:int=64, # different rows of each source to take turns
+        pool:int=64, # different rows of each source, to be looked at by turns
         budget:float=.02, # share of the training's work that looking may cost
         every:int=None, # steps between two looks (default: as `budget` allows)
         most:float=.1, # largest change of one share at an update
-        max_epochs:float=16, # most times that a row may be read
-        drift:float=.005, # accuracy by which a source may wander between two looks, as a standard deviation
-        slope:float=-.2, # accuracy for each nat of loss; 0 = leave the loss out
+        max_epochs:float=16, # how often a row may be read
+        drift:float=.005, # standard deviation by which accuracy may wander between two looks
+        slope:float=-.2, # accuracy per nat of loss; 0 = leave the loss out
     ):
         "Raises ValueError for a tolerance or a budget that is not above 0."
-        if tolerance <= 0 or budget <= 0: raise ValueError(f"tolerance={tolerance}, budget={budget}: both must be above 0")
-        store_attr('sources,tolerance,rows,pool,budget,every,most,max_epochs,drift,slope'); self.rule = rule or PrimalDual(tolerance); self.log = []
+        if tolerance <= 0 or budget <= 0:
+            raise ValueError(f"tolerance={tolerance}, budget={budget}: both must be above 0")
+        store_attr('sources,tolerance,rows,pool,budget,every,most,max_epochs,drift,slope')
+        self.rule = rule or PrimalDual(tolerance)
+        self.log = []
 
     def before_fit(self):
         if self.only_validates: return
-        self._check_sources(); self.log, self.looks, self.seconds, self._since = [], 0, 0., time.perf_counter()
+        self._check_sources()
+        self.log, self.looks, self.seconds = [], 0, 0.
+        self._since = time.perf_counter()
         self._begin()
         self.start_seconds = time.perf_counter() - self._since
 
     def after_batch(self):
-        if self.mixture.step % self.interval == 0 and self.mixture.step < self.mixture.steps: self._look()
-    def after_fit(self): self.total_seconds = time.perf_counter() - self._since
+        mixture = self.mixture
+        if mixture.step % self.interval == 0 and mixture.step < mixture.steps: self._look()
+
+    def after_fit(self):
+        if not self.only_validates: self.total_seconds = time.perf_counter() - self._since
 
     def state_dict(self):
-        kept = {k: getattr(self, k).tolist() for k in ('first', 'first_loss', 'mean', 'var', 'spread', 'count')}
-        return dict(kept, rule=self.rule.state_dict(), log=self.log, looks=self.looks, seconds=self.seconds)
+        arrays = {key: getattr(self, name).tolist() for key, name in _SAVED.items()}
+        return dict(arrays, rule=self.rule.state_dict(), log=self.log, looks=self.looks,
+                    seconds=self.seconds)
+
     def load_state_dict(self, state):
-        for k in ('first', 'first_loss', 'mean', 'var', 'spread', 'count'): setattr(self, k, np.array(state[k]))
-        self.rule.load_state_dict(state['rule']); self.log, self.looks, self.seconds = state['log'], state['looks'], state['seconds']
+        for key, name in _SAVED.items(): setattr(self, name, np.array(state[key]))
+        self.rule.load_state_dict(state['rule'])
+        self.log, self.looks, self.seconds = state['log'], state['looks'], state['seconds']
 
 # %% ../../nbs/callback/10_retain.ipynb #56d19e06
 @patch
 def _check_sources(self:Retain):
+    "Raises ValueError for sources that cannot be guarded."
     self.mixture, valid = self.find_mixture(), self.dls.valid
-    if not isinstance(valid, ValidLoader): raise ValueError("Retain needs a mixture's loaders; make the DataLoaders with mixture.dls(...)")
+    if not isinstance(valid, ValidLoader):
+        raise ValueError("Retain needs a mixture's loaders; "
+                         "make the DataLoaders with mixture.dls(...)")
     names = self.mixture.schedule.names
     for n in self.sources:
-        if n not in names: raise ValueError(f"guarded source {n!r} is not in the mixture, whose sources are {names}")
-        if n not in valid.names: raise ValueError(f"guarded source {n!r} has no validation rows: add it to the validation sources")
-    if set(self.sources) >= set(names): raise ValueError("all sources are guarded, so nothing is left to train for: leave at least one out")
+        if n not in names:
+            raise ValueError(f"guarded source {n!r} is not in the mixture, "
+                             f"whose sources are {names}")
+        if n not in valid.names:
+            raise ValueError(f"guarded source {n!r} has no validation rows: "
+                             "add it to the validation sources")
+    if set(self.sources) >= set(names):
+        raise ValueError("all sources are guarded, so nothing is left to train for: "
+                         "leave at least one out")
 
 @patch
 def _begin(self:Retain):
-    m, valid = self.mixture, self.dls.valid; names = m.schedule.names
-    self.guarded = np.array([n in self.sources for n in names])
-    watched = [n for n in names if n in valid.names and (self.rule.watches_all or n in self.sources)]
-    self.watched, self.at = watched, np.array([names.index(n) for n in watched])
-    self.picked = [_other_rows(valid, valid.names.index(n), self.pool) for n in watched]
-    self.interval = self.every or math.ceil(self.rows*len(watched)/(3*m.bs*self.budget))
-    self.mean, self.var = np.zeros((2, len(watched)))
-    self.spread, self.count = np.array([.04, .2])**2, np.ones(1) # of accuracy and loss between rows: a guess that weighs as much as one row
-    self.rule.begin(m.weights_at(), self.guarded)
-    self.first, self.first_loss = (np.stack(o) for o in zip(*(self._measure(i, np.arange(self.pool)) for i in range(len(watched)))))
+    "Choose the sources to watch and the rows to look at, and measure them."
+    mixture, valid = self.mixture, self.dls.valid
+    names, guarded = mixture.schedule.names, self.sources
+    self.guarded = np.array([n in guarded for n in names])
+    watched = names if self.rule.watches_all else [n for n in names if n in guarded]
+    self.watched = [n for n in watched if n in valid.names]
+    self.pools = [_other_rows(valid, valid.names.index(n), self.pool) for n in self.watched]
+    rows = self.rows*len(self.watched)
+    self.interval = self.every or _steps_between_looks(rows, mixture.bs, self.budget)
+    self.mean, self.var = np.zeros((2, len(self.watched))) # of the believed change of accuracy
+    self.spread = np.array([.04, .2])**2 # squared deviations between rows, of accuracy and loss:
+    self.count = np.ones(1)              # a guess that weighs as much as one row
+    self.rule.begin(mixture.weights_at(), self.guarded)
+    self.start_accuracy, self.start_loss = self._measure(np.arange(self.pool))
 
 @patch
-def _measure(self:Retain, i, turn):
-    "Accuracy and loss [rows] of those rows of the watched source `i` whose turn it is."
-    source = self.dls.valid.sources[self.dls.valid.names.index(self.watched[i])]; rows = self.picked[i][turn % len(self.picked[i])]
-    x, y = read_rows(source, rows, next(self.model.parameters()).device)
-    with evaluating(self.model), torch.no_grad(): pred = logits_of(self.model(x), whole=True)
-    right = ((pred.argmax(-1) == y) & (y >= 0)).sum(1)/(y >= 0).sum(1).clamp(min=1)
-    return torch.stack([right.float(), rowwise_loss(token_losses(pred, y), y)]).double().cpu().numpy()
+def _measure(self:Retain, slots):
+    "Accuracy and loss of the rows in these slots of each pool, [2, watched sources, slots]."
+    figures = [self._measure_source(i, slots) for i in range(len(self.watched))]
+    return np.stack(figures, axis=1)
+
+@patch
+def _measure_source(self:Retain, i, slots):
+    "Accuracy and loss of some rows of a watched source, [2, slots]."
+    valid, pool = self.dls.valid, self.pools[i]
+    source = valid.sources[valid.names.index(self.watched[i])]
+    device = next(self.model.parameters()).device
+    x, y = read_rows(source, pool[slots % len(pool)], device)
+    with evaluating(self.model), torch.no_grad():
+        logits = logits_of(self.model(x), whole=True)
+    scored = y >= 0
+    right = (logits.argmax(-1) == y) & scored
+    accuracy = right.sum(1)/scored.sum(1).clamp(min=1)
+    loss = rowwise_loss(token_losses(logits, y), y)
+    return torch.stack([accuracy.float(), loss]).double().cpu().numpy()
 
 # %% ../../nbs/callback/10_retain.ipynb #1d87b740
 @patch
 def _look(self:Retain):
-    began, turn = time.perf_counter(), (self.looks*self.rows + np.arange(self.rows)) % self.pool
-    now, loss = (np.stack(o) for o in zip(*(self._measure(i, turn) for i in range(len(self.watched)))))
-    change = np.stack([now - self.first[:, turn], loss - self.first_loss[:, turn]])
-    self.spread, self.count = self.spread + ((change - change.mean(2, keepdims=True))**2).sum((1, 2)), self.count + now.size - len(now)
-    seen, noise = combined(two_views(*change, *self.spread/self.count, self.slope))
-    self.mean, self.var = filtered(self.mean, self.var, seen, noise, wander(self.mean, self.var, seen, noise, self.drift**2))
-    self.looks += 1; self._move(loss.mean(1), self.first_loss[:, turn].mean(1))
+    "Look at some rows, update the belief, and move the weights."
+    began = time.perf_counter()
+    slots = (self.looks*self.rows + np.arange(self.rows)) % self.pool
+    accuracy, loss = self._measure(slots)
+    start_loss = self.start_loss[:, slots]
+    self._believe(np.stack([accuracy - self.start_accuracy[:, slots], loss - start_loss]))
+    self.looks += 1
+    self._move(loss.mean(1), start_loss.mean(1))
     self.seconds += time.perf_counter() - began
 
 @patch
-def _move(self:Retain, loss, first):
-    m, n = self.mixture, len(self.mixture.schedule.names); names, s = m.schedule.names, m.schedule
-    def over(x): a = np.full(n, np.nan); a[self.at] = x; return a
-    seen = Seen(m.weights_at(), over(self.mean), over(self.var**.5), over(loss), over(first))
+def _believe(self:Retain, change):
+    "Update the belief from changes of accuracy and loss, [2, watched sources, rows]."
+    _, sources, rows = change.shape
+    deviations = change - change.mean(2, keepdims=True)
+    self.spread = self.spread + (deviations**2).sum((1, 2))
+    self.count = self.count + sources*(rows - 1)
+    variances = self.spread/self.count
+    seen, noise = combined(two_views(*change, *variances, self.slope))
+    drift = wander(self.mean, self.var, seen, noise, self.drift**2)
+    self.mean, self.var = filtered(self.mean, self.var, seen, noise, drift)
+
+# %% ../../nbs/callback/10_retain.ipynb #a3f2c83a
+@patch
+def _move(self:Retain, loss, start_loss):
+    "Ask the rule for its wish, bring it within bounds, set the weights, and log it."
+    mixture, schedule = self.mixture, self.mixture.schedule
+    names = schedule.names
+    watched = [names.index(n) for n in self.watched]
+    def of_all(values):
+        "Values of the watched sources as an array over all; NaN for the others."
+        out = np.full(len(names), np.nan)
+        out[watched] = values
+        return out
+
+    error = self.var**.5
+    seen = Seen(mixture.weights_at(), change=of_all(self.mean), error=of_all(error),
+                loss=of_all(loss), start_loss=of_all(start_loss))
     wish = self.rule.update(seen)
-    floor = np.array([0. if o in s.droppable else s.floor for o in names])
-    served, size = m.served_at(m.step), m.streams.size
-    w = bounded(wish, seen.weights, floor, repetition_caps(size, served, (m.steps - m.step)*m.bs, self.max_epochs), self.most)
-    if not np.allclose(w, seen.weights, atol=1e-12): m.set_weights(dict(zip(names, np.maximum(w, floor).tolist())))
-    self.log.append(dict(step=m.step, wish=dict(zip(names, wish.tolist())), weights=dict(zip(names, w.tolist())),
-                         change=dict(zip(self.watched, self.mean.tolist())), error=dict(zip(self.watched, (self.var**.5).tolist()))))
+    floor = np.array([0. if n in schedule.droppable else schedule.floor for n in names])
+    served, left = mixture.served_at(mixture.step), (mixture.steps - mixture.step)*mixture.bs
+    caps = repetition_caps(mixture.streams.size, served, left, self.max_epochs)
+    weights = bounded(wish, seen.weights, floor, caps, self.most)
+    if not np.allclose(weights, seen.weights, atol=1e-12):
+        mixture.set_weights(_by_name(names, np.maximum(weights, floor)))
+    self.log.append(dict(step=mixture.step,
+                         wish=_by_name(names, wish), weights=_by_name(names, weights),
+                         change=_by_name(self.watched, self.mean),
+                         error=_by_name(self.watched, error)))
+
+def _by_name(names, values): return dict(zip(names, values.tolist(), strict=True))
 
 # %% ../../nbs/callback/10_retain.ipynb #d38064df
-@patch
-def table(self:Retain)->pd.DataFrame: # one row a look
-    "Shares, and change of accuracy with its standard error, at every look."
-    if not self.log: raise ValueError("nothing was looked at yet: call learn.fit first, with more steps than `every`")
-    return pd.DataFrame([{f'{k} {n}': v for k in ('weights', 'change', 'error') for n, v in o[k].items()} for o in self.log], index=pd.Index([o['step'] for o in self.log], name='step'))
+def _needs_looks(log):
+    if log: return
+    raise ValueError("nothing was looked at yet: "
+                     "call learn.fit first, with more steps than `every`")
 
 @patch
-def summary(self:Retain)->dict: # 'cost' and 'start_cost' as shares of the training time, 'interval', 'log'
-    "What it did and what that cost, for JSON."
-    return dict(cost=self.seconds/self.total_seconds, start_cost=self.start_seconds/self.total_seconds, interval=self.interval, log=self.log)
+def table(self:Retain)->pd.DataFrame: # one row per look
+    "Shares, and believed changes with their standard errors. Raises ValueError before a look."
+    _needs_looks(self.log)
+    rows = []
+    for entry in self.log:
+        row = {}
+        for key in ('weights', 'change', 'error'):
+            row |= {f'{key} {n}': value for n, value in entry[key].items()}
+        rows.append(row)
+    steps = [entry['step'] for entry in self.log]
+    return pd.DataFrame(rows, index=pd.Index(steps, name='step'))
+
+@patch
+def summary(self:Retain)->dict: # 'cost', 'start_cost', 'interval', 'log'
+    "What it did, for JSON; both costs are shares of the training time."
+    return dict(cost=self.seconds/self.total_seconds,
+                start_cost=self.start_seconds/self.total_seconds,
+                interval=self.interval, log=self.log)
+
+# %% ../../nbs/callback/10_retain.ipynb #2c6e5ebc
+def _plot_log(log, tolerance):
+    "Draw shares above and beliefs below; returns the axes below."
+    import matplotlib.pyplot as plt
+    _needs_looks(log)
+    steps, names = [entry['step'] for entry in log], list(log[0]['weights'])
+    def figure(key, name): return np.array([entry[key][name] for entry in log])
+
+    fig, axes = plt.subplots(2, figsize=(7, 4), sharex=True, layout='constrained')
+    above, below = axes
+    colors = {n: COLORS[i % len(COLORS)] for i, n in enumerate(names)}
+    above.stackplot(steps, [figure('weights', n) for n in names], labels=names,
+                    colors=list(colors.values()), edgecolor='white', step='post')
+    for n in log[0]['change']:
+        mean, error = figure('change', n), figure('error', n)
+        below.plot(steps, mean, color=colors[n], label=n)
+        below.fill_between(steps, mean - error, mean + error, color=colors[n], alpha=.25, lw=0)
+    below.axhline(-tolerance, color='0.5', ls=':')
+    below.text(steps[-1], -tolerance, 'tolerance', ha='right', va='bottom', fontsize=8)
+    above.set(ylabel='share of tokens', ylim=(0, 1))
+    below.set(xlabel='step', ylabel='change of accuracy')
+    above.legend(loc='center left', bbox_to_anchor=(1, .5), reverse=True)
+    return below
 
 @patch
 def plot(self:Retain):
-    "Draw the shares above, and below what is believed of each watched source, with one standard error and the tolerance."
-    import matplotlib.pyplot as plt
-    fig, (ax, ax2) = plt.subplots(2, 1, figsize=(7, 4), sharex=True, layout='constrained'); steps = [o['step'] for o in self.log]
-    names = list(self.mixture.schedule.names)
-    ax.stackplot(steps, [[o['weights'][n] for o in self.log] for n in names], labels=names, colors=[COLORS[i % 7] for i in range(len(names))], edgecolor='white', step='post')
-    for n in self.watched:
-        c, m, e = COLORS[names.index(n) % 7], *(np.array([o[k][n] for o in self.log]) for k in ('change', 'error'))
-        ax2.plot(steps, m, color=c, label=n); ax2.fill_between(steps, m - e, m + e, color=c, alpha=.25, lw=0)
-    ax2.axhline(-self.tolerance, color='k', ls=':', lw=1); ax2.text(steps[0], -self.tolerance, 'tolerance', va='bottom', fontsize=8)
-    ax.set(ylabel='share', ylim=(0, 1)); ax2.set(xlabel='step', ylabel='change of accuracy'); ax.legend(loc='center left', bbox_to_anchor=(1, .5), reverse=True)
-    return ax2
+    """Draw the shares, and below them the believed change of each watched source.
+
+    The band is one standard error. Returns the lower axes. Raises ValueError before a look."""
+    return _plot_log(self.log, self.tolerance)

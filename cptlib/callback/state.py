@@ -1,4 +1,4 @@
-"""What a fit needs to go on, taken from a `Learner` and put back into one: in memory or for the disk, with one process or with many
+"""All that a fit needs to resume, taken from a `Learner` and put back into one: in memory or for the disk, with one process or many
 
 Docs: https://cptlib.github.io/cptlib/callback/state.html.md"""
 
@@ -9,41 +9,56 @@ __all__ = ['random_state', 'set_random_state', 'same_parts', 'saving', 'training
 
 # %% ../../nbs/callback/06_state.ipynb #d39a5923
 import random
-from contextlib import contextmanager, ExitStack
+from contextlib import ExitStack, contextmanager
+
 import numpy as np, torch, torch.distributed as dist
-from fastcore.foundation import L
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import get_model, to_device
+from fastcore.foundation import L
+
 from ..data.text import fingerprint_diff
 
 # %% ../../nbs/callback/06_state.ipynb #b6015c04
 def random_state()->dict:
     "State of the random number generators of Python, numpy, PyTorch and its GPUs."
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return dict(python=random.getstate(), numpy=np.random.get_state(), torch=torch.get_rng_state(), cuda=cuda)
+    return dict(python=random.getstate(), numpy=np.random.get_state(),
+                torch=torch.get_rng_state(), cuda=cuda)
 
 def set_random_state(
     state:dict, # from `random_state`
 ):
     "Put the generators back where they were; GPUs that are not there are left out."
-    random.setstate(state['python']); np.random.set_state(state['numpy']); torch.set_rng_state(state['torch'])
-    if torch.cuda.is_available():
-        for i, s in enumerate(state['cuda'][:torch.cuda.device_count()]): torch.cuda.set_rng_state(s, i)
+    random.setstate(state['python'])
+    np.random.set_state(state['numpy'])
+    torch.set_rng_state(state['torch'])
+    if not torch.cuda.is_available(): return
+    for i, s in enumerate(state['cuda'][:torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(s, i)
 
 # %% ../../nbs/callback/06_state.ipynb #3c6e86ad
-def _shapes(model): return {n: f'{str(t.dtype)[6:]} {list(t.shape)}' for n, t in get_model(model).state_dict().items()}
+def _shapes(model):
+    "{name: dtype and shape} of all weights."
+    state = get_model(model).state_dict()
+    return {name: f'{str(t.dtype)[6:]} {list(t.shape)}' for name, t in state.items()}
 
 def _fingerprint(model): return getattr(get_model(model), 'fingerprint', None)
 
 def _validation(learn):
-    "Rows and content of each validation source; nothing where they are none of ours."
+    "{name: rows and content} of each validation source; nothing if they are not from a mixture."
     loader = learn.dls.valid
-    return {s.name: f'{sum(len(r) for k, r in loader.parts if k == i)} rows of {s.content}' for i, s in enumerate(getattr(loader, 'sources', ()))}
+    found = {}
+    for i, source in enumerate(getattr(loader, 'sources', ())):
+        rows = sum(len(part) for number, part in loader.parts if number == i)
+        found[source.name] = f'{rows} rows of {source.content}'
+    return found
 
 def _describe(opt):
     "Kind of an optimizer, and how many parameters its groups hold."
-    kind = type(opt.opt).__name__ if isinstance(opt, OptimWrapper) else '+'.join(getattr(c, 'func', c).__name__ for c in opt.cbs)
-    return f'{kind} with groups of {[len(g) for g in opt.param_lists]} parameters'
+    if isinstance(opt, OptimWrapper): kind = type(opt.opt).__name__
+    else: kind = '+'.join(getattr(step, 'func', step).__name__ for step in opt.cbs)
+    groups = [len(g) for g in opt.param_lists]
+    return f'{kind} with groups of {groups} parameters'
 
 def same_parts(
     saved:dict, # {name: description} of the checkpoint
@@ -51,44 +66,63 @@ def same_parts(
     what:str, # what to call them
 ):
     "Raises ValueError naming the first difference."
-    for n in [*saved, *now]:
-        if saved.get(n) != now.get(n):
-            raise ValueError(f"{what} {n!r}: the checkpoint has {saved.get(n, 'none')}, this one {now.get(n, 'none')}; make it as it was, or start in another folder")
+    for name in [*saved, *now]:
+        was, here = saved.get(name, 'none'), now.get(name, 'none')
+        if was != here:
+            raise ValueError(f"{what} {name!r}: the checkpoint has {was}, this one {here}; "
+                             "make it as it was, or start in another folder")
 
 # %% ../../nbs/callback/06_state.ipynb #cc13d48f
-def _first(): return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
+def _is_first():
+    if not (dist.is_available() and dist.is_initialized()): return True
+    return dist.get_rank() == 0
 
-def _gather(t): whole = t.detach().full_tensor(); return whole.cpu() if _first() else None
+def _gather(tensor):
+    "The whole of a sharded tensor on the first process, None on the others."
+    whole = tensor.detach().full_tensor()
+    return whole.cpu() if _is_first() else None
+
+def _own_part(tensor): return tensor.to_local()
 
 def _unsharded(o, how, seen):
-    "A state with `how` of each sharded tensor in its place, of a tied one once; `seen` keeps them."
+    "A state with `how(t)` in place of each sharded tensor `t`; `seen` remembers tied ones."
     if hasattr(o, 'full_tensor'):
-        if id(o) not in seen: seen[id(o)] = o, how(o)
+        if id(o) not in seen: seen[id(o)] = o, how(o) # holding `o` keeps its id from being reused
         return seen[id(o)][1]
-    if isinstance(o, dict): return {k: _unsharded(v, how, seen) for k, v in o.items()}
-    return type(o)(_unsharded(v, how, seen) for v in o) if isinstance(o, (list, tuple)) else o
+    def inside(v): return _unsharded(v, how, seen)
+    if isinstance(o, dict): return {k: inside(v) for k, v in o.items()}
+    if isinstance(o, (list, tuple)): return type(o)(map(inside, o))
+    return o
 
-def _spread(t, p):
-    "A whole tensor, or this process's part of one, as the parameter `p` is spread."
-    if not hasattr(p, 'full_tensor') or not isinstance(t, torch.Tensor): return t
-    t, make = t.to(p.device), type(p).from_local
-    if t.shape == p.shape: return make(t, p.device_mesh).redistribute(placements=p.placements) # all of it is here: no traffic
-    return make(t, p.device_mesh, p.placements, shape=p.shape, stride=p.stride()) if t.shape == p.to_local().shape else t
+def _spread(tensor, param):
+    "A whole tensor, or this process's part of one, spread as `param` is."
+    if not hasattr(param, 'full_tensor') or not isinstance(tensor, torch.Tensor): return tensor
+    tensor, make = tensor.to(param.device), type(param).from_local
+    if tensor.shape == param.shape: # all of it is here, so there is no traffic
+        return make(tensor, param.device_mesh).redistribute(placements=param.placements)
+    if tensor.shape == param.to_local().shape:
+        return make(tensor, param.device_mesh, param.placements,
+                    shape=param.shape, stride=param.stride())
+    return tensor
 
 # %% ../../nbs/callback/06_state.ipynb #45b9094c
 def _load_optimizer(opt, state):
-    ps = [p for g in opt.param_lists for p in g]
-    place = lambda s, p: {k: _spread(v, p) for k, v in s.items()}
-    if isinstance(opt, OptimWrapper): state = state | dict(state={i: place(s, ps[i]) for i, s in state['state'].items()})
-    else: state = dict(hypers=L(state['hypers']), state=[to_device(place(s, p), p.device) for s, p in zip(state['state'], ps)]) # it keeps them where they are
-    opt.load_state_dict(state)
+    params = [p for group in opt.param_lists for p in group]
+    def placed(memory, p): return {k: _spread(v, p) for k, v in memory.items()}
+    if isinstance(opt, OptimWrapper):
+        memory = {i: placed(m, params[i]) for i, m in state['state'].items()}
+        opt.load_state_dict(state | dict(state=memory))
+    else: # fastai's keep the tensors that they are given, so these go to the device first
+        pairs = zip(state['state'], params)
+        memory = [to_device(placed(m, p), p.device) for m, p in pairs]
+        opt.load_state_dict(dict(hypers=L(state['hypers']), state=memory))
 
 # %% ../../nbs/callback/06_state.ipynb #4bd4b7c1
 @contextmanager
 def saving(
     learn, # the `Learner`
 ):
-    "Take or put back a state that is written to disk within this: every callback that has a context manager `saving` is in it."
+    "A context for taking or putting back a state on disk: enters `saving` of all callbacks."
     with ExitStack() as stack:
         for cb in learn.cbs:
             if hasattr(type(cb), 'saving'): stack.enter_context(cb.saving())
@@ -96,41 +130,63 @@ def saving(
 
 # %% ../../nbs/callback/06_state.ipynb #ff4a98c5
 def _with_state(cbs):
-    "Callbacks that have `state_dict` and `load_state_dict` themselves (a `Callback` passes on what it does not have to its `Learner`)."
-    return {cb.name: cb for cb in cbs if all(hasattr(type(cb), f) for f in ('state_dict', 'load_state_dict'))}
+    "{name: callback} of those that define `state_dict` and `load_state_dict`."
+    def has(cb, method): return hasattr(type(cb), method)
+    return {cb.name: cb for cb in cbs if has(cb, 'state_dict') and has(cb, 'load_state_dict')}
 
 def training_state(
     learn, # the `Learner`, in a fit over a mixture
-    whole:bool=True, # gather a sharded model (for the first process; all must ask), or take this process's part?
-)->dict: # parts 'model', 'optimizer', 'random', 'recorder', 'callbacks' and 'fit'; the tensors are those of the training, not copies
-    "Model, optimizer, random numbers, smooth loss, callbacks, mixture, and what must be the same to go on."
-    rec, scaler, seen = learn.recorder.smooth_loss, getattr(learn, 'scaler', None), {}
-    plain = lambda o: _unsharded(o, _gather if whole else lambda t: t.to_local(), seen)
-    return dict(model=plain(get_model(learn.model).state_dict(keep_vars=True)), optimizer=plain(learn.opt.state_dict()), random=random_state(),
-                recorder=dict(n=len(learn.recorder.lrs), smooth=rec.val, count=rec.count), callbacks={n: cb.state_dict() for n, cb in _with_state(learn.cbs).items()},
-                fit=dict(train_iter=learn.train_iter, pct_train=learn.pct_train, mixture=learn.dls.train.mixture.state_dict(),
-                         weights=_shapes(learn.model), validation=_validation(learn), optimizer=_describe(learn.opt), tokenizer=_fingerprint(learn.model),
-                         scaler=scaler.state_dict() if hasattr(scaler, 'state_dict') else None))
+    whole:bool=True, # gather a sharded model on the first process (all must ask)? else own parts
+)->dict: # parts 'model', 'optimizer', 'random', 'recorder', 'callbacks' and 'fit'
+    "All that the fit needs to resume; the tensors are those of the training, not copies."
+    seen = {} # a weight that model and optimizer share is gathered once
+    def plain(state): return _unsharded(state, _gather if whole else _own_part, seen)
+    smooth, scaler = learn.recorder.smooth_loss, getattr(learn, 'scaler', None)
+    model = plain(get_model(learn.model).state_dict(keep_vars=True))
+    optimizer = plain(learn.opt.state_dict())
+    generators = random_state()
+    recorder = dict(n=len(learn.recorder.lrs), smooth=smooth.val, count=smooth.count)
+    callbacks = {name: cb.state_dict() for name, cb in _with_state(learn.cbs).items()}
+    fit = dict(train_iter=learn.train_iter, pct_train=learn.pct_train,
+               mixture=learn.dls.train.mixture.state_dict(), weights=_shapes(learn.model),
+               validation=_validation(learn), optimizer=_describe(learn.opt),
+               tokenizer=_fingerprint(learn.model),
+               scaler=scaler.state_dict() if hasattr(scaler, 'state_dict') else None)
+    return dict(model=model, optimizer=optimizer, random=generators,
+                recorder=recorder, callbacks=callbacks, fit=fit)
 
 # %% ../../nbs/callback/06_state.ipynb #bb15ab67
+def _check_parts(learn, fit):
+    "Raises ValueError if a saved fit is of another model, optimizer, tokenizer or validation set."
+    same_parts(fit['weights'], _shapes(learn.model), 'weight')
+    if 'validation' in fit: same_parts(fit['validation'], _validation(learn), 'validation source')
+    same_parts({'optimizer': fit['optimizer']}, {'optimizer': _describe(learn.opt)}, 'the')
+    diff = fingerprint_diff(fit.get('tokenizer'), _fingerprint(learn.model),
+                            ('the checkpoint', 'the model'))
+    if diff:
+        raise ValueError(f"the checkpoint was made with another tokenizer: {'; '.join(diff)}. "
+                         "Open the model with that one, or start in another folder")
+
 def load_training_state(
     learn, # the `Learner`, with an optimizer
-    state:dict, # from `training_state`, of any number of processes; its tensors may be used as they are
+    state:dict, # from `training_state`, of any number of processes; its tensors may be kept
     changed=(), # what of the mixture may differ: 'bs', 'steps', 'schedule', 'sources'
 )->list: # names of callbacks that the state knows nothing of
-    "Check that a state fits, then put it back. Raises ValueError naming what differs, with nothing changed."
-    f, model, rec, ours = state['fit'], get_model(learn.model), learn.recorder.smooth_loss, _with_state(learn.cbs)
-    same_parts(f['weights'], _shapes(model), 'weight')
-    if 'validation' in f: same_parts(f['validation'], _validation(learn), 'validation source')
-    same_parts({'optimizer': f['optimizer']}, {'optimizer': _describe(learn.opt)}, 'the')
-    if diff := fingerprint_diff(f.get('tokenizer'), _fingerprint(model), ('the checkpoint', 'the model')):
-        raise ValueError(f"the checkpoint was made with another tokenizer: {'; '.join(diff)}. Open the model with that one, or start in another folder")
-    learn.dls.train.mixture.load_state_dict(f['mixture'], changed)
+    "Put a state back. Raises ValueError naming what does not fit, before anything is changed."
+    fit, recorder = state['fit'], state['recorder']
+    _check_parts(learn, fit)
+    learn.dls.train.mixture.load_state_dict(fit['mixture'], changed)
+    model = get_model(learn.model)
     now = model.state_dict()
-    model.load_state_dict({n: _spread(t, now[n]) for n, t in state['model'].items()}); _load_optimizer(learn.opt, state['optimizer'])
-    if f['scaler'] and hasattr(learn, 'scaler'): learn.scaler.load_state_dict(f['scaler'])
-    rec.val, rec.count = state['recorder']['smooth'], state['recorder']['count']
-    for n in ours:
-        if n in state['callbacks']: ours[n].load_state_dict(state['callbacks'][n])
+    weights = {name: _spread(t, now[name]) for name, t in state['model'].items()}
+    model.load_state_dict(weights)
+    _load_optimizer(learn.opt, state['optimizer'])
+    if fit['scaler'] and hasattr(learn, 'scaler'): learn.scaler.load_state_dict(fit['scaler'])
+    smooth = learn.recorder.smooth_loss
+    smooth.val, smooth.count = recorder['smooth'], recorder['count']
+    new = []
+    for name, cb in _with_state(learn.cbs).items():
+        if name in state['callbacks']: cb.load_state_dict(state['callbacks'][name])
+        else: new.append(name)
     set_random_state(state['random'])
-    return [n for n in ours if n not in state['callbacks']]
+    return new

@@ -1,4 +1,4 @@
-"""A step at an epoch boundary need not be memory. Rules that tell smoothed logs, curricula, length changes and moving mixtures from a clunk.
+"""Flags for other causes of a step: smoothed logs, data order, moving mixtures, changed settings
 
 Docs: https://cptlib.github.io/cptlib/clunk/confounds.html.md"""
 
@@ -11,137 +11,202 @@ __all__ = ['FLAGS', 'EpochEnds', 'difference_autocorrelation', 'restart_ratio', 
 # %% ../../nbs/clunk/01_confounds.ipynb #6425b641
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 import numpy as np
-from .changepoint import MAX_WINDOW, MIN_WINDOW, boundary_test, clip_spikes, design
+from .changepoint import BEND, JUMP, MAX_WINDOW, MIN_WINDOW, SLOPE
+from .changepoint import Jump, boundary_test, clip_spikes, design
 
 # %% ../../nbs/clunk/01_confounds.ipynb #ad1566f8
 FLAGS = {
     'smoothed': 'the log looks averaged over steps; test the raw loss of every step',
-    'restarting mean': 'the log looks like a mean that restarts every epoch; test the raw loss of every step',
-    'order within the epoch': 'the loss follows the order of the data within each epoch; shuffle, or compare equal places',
-    'off the boundary': 'the step sits beside the boundary, not on it',
-    'mixture moved': 'the mixture weights step at the boundary; test each source by itself',
+    'restarting mean': 'the log looks like a mean that restarts every epoch; '
+                       'test the raw loss of every step',
+    'order within the epoch': 'the loss follows the order of the data within each epoch; '
+                              'shuffle the data, or compare the same place in two epochs',
+    'off the boundary': 'the step lies beside the boundary, not on it',
+    'mixture moved': 'the mixture weights change at the boundary; test each source on its own',
     'metadata': 'something else changes at the boundary',
-    'no repeats': 'hardly any row was seen before, so memory of rows cannot be the cause',
+    'no repeats': 'hardly any row was seen before, so memorized rows cannot be the cause',
     'control moves': 'rows that cannot have been memorized in this epoch drop too',
     'probe disagrees': 'rows seen once are not easier than rows never seen'}
 
 # %% ../../nbs/clunk/01_confounds.ipynb #d92d86c8
 @dataclass
 class EpochEnds:
-    "Length and the two ends of one epoch's losses"
+    "The length and the two ends of an epoch's losses."
     n: int # steps in the epoch
-    head: np.ndarray # its first losses, at most `MAX_WINDOW`
-    tail: np.ndarray # its last losses, at most `MAX_WINDOW`
+    head: np.ndarray # its first losses, at most `MAX_WINDOW`, nats
+    tail: np.ndarray # its last losses, at most `MAX_WINDOW`, nats
+
     @classmethod
-    def of(cls, losses): return cls(len(losses), losses[:MAX_WINDOW], losses[max(0, len(losses) - MAX_WINDOW):])
+    def of(cls,
+        losses:np.ndarray, # losses of the whole epoch [n], nats
+    )->'EpochEnds':
+        "The ends of a finished epoch."
+        last = max(0, len(losses) - MAX_WINDOW)
+        return cls(len(losses), losses[:MAX_WINDOW], losses[last:])
 
 # %% ../../nbs/clunk/01_confounds.ipynb #94d7555e
-@lru_cache(maxsize=64)
-def _smooth_basis(n): return np.linalg.qr(np.polynomial.legendre.legvander(np.linspace(-1, 1, n), min(3, n//6)))[0]
+@lru_cache(maxsize=64) # most pieces of a run have the same length
+def _smooth_basis(n):
+    "Orthonormal polynomials [n, degree + 1] up to the cubic."
+    degree = min(3, n//6)
+    polynomials = np.polynomial.legendre.legvander(np.linspace(-1, 1, n), degree)
+    return np.linalg.qr(polynomials)[0]
 
 def _detrended(y):
-    "`y` [n] without its cubic; lower degrees for fewer than 18 steps"
+    "`y` [n] without its cubic, or without a lower degree under 18 steps."
     Q = _smooth_basis(len(y))
     return y - Q @ (Q.T @ y)
 
 def difference_autocorrelation(
-    *pieces, # stretches of losses without a boundary inside, 1-D
-): # lag-1 autocorrelation of the differences; nan where there are too few
-    "Near -0.5 for fresh noise at every step, above -0.2 for smoothed logs"
+    *pieces:np.ndarray, # stretches of losses without a boundary inside, 1-D, nats
+)->float: # -1 to 1; NaN where there are too few losses
+    "Lag-1 autocorrelation of the differences: near -0.5 for fresh noise, above -0.2 if smoothed."
     diffs = [np.diff(_detrended(p)) for p in pieces if len(p) > 2]
     total = sum(d @ d for d in diffs)
-    return float(sum(d[1:] @ d[:-1] for d in diffs) / total) if total > 0 else np.nan
+    if not total > 0: return np.nan
+    lagged = sum(d[1:] @ d[:-1] for d in diffs)
+    return float(lagged / total)
 
 # %% ../../nbs/clunk/01_confounds.ipynb #09f55b94
+def _spread(losses):
+    "Median absolute deviation of the differences from step to step."
+    d = np.diff(losses)
+    return np.median(np.abs(d - np.median(d)))
+
 def restart_ratio(
-    epoch, # `EpochEnds` of the epoch before the boundary
-): # median absolute difference in its first eighth over that in its last; nan for epochs under 64 steps
-    "Around 1 for raw losses, above 6 for a mean that restarts with the epoch"
+    epoch:EpochEnds, # the epoch before the boundary
+)->float: # NaN for epochs under 64 steps
+    "Spread of the first eighth over the last: near 1 for raw losses, over 6 for a restarting mean."
     k = min(epoch.n//8, MAX_WINDOW)
     if k < 8: return np.nan
-    diffs = [np.diff(y) for y in (epoch.head[:k], epoch.tail[-k:])]
-    first, last = (np.median(np.abs(d - np.median(d))) for d in diffs)
-    return float(first/last) if last > 0 else np.nan
+    early, late = _spread(epoch.head[:k]), _spread(epoch.tail[-k:])
+    return float(early/late) if late > 0 else np.nan
 
 # %% ../../nbs/clunk/01_confounds.ipynb #d39a0b7e
+class StepPlace(NamedTuple):
+    "Where a step down fits best."
+    offset: int # steps from the boundary
+    gain: float # over the boundary, in noise variances
+
+# %% ../../nbs/clunk/01_confounds.ipynb #5fae9a99
 def step_offset(
-    before, # losses up to the boundary, at least `h`
-    after, # losses from the boundary on, at least `h`
-    h, # steps to use on each side
-): # steps from the boundary to the best step down, and its gain over the boundary in noise variances
-    "Where in the window a step down fits best"
-    y = clip_spikes(np.concatenate([before[len(before)-h:], after[:h]]), design(h))
-    t = design(h)[:, 1]
-    Q = np.linalg.qr(np.stack([t**0, t, t**2, t**3], 1))[0]
-    r, places = y - Q @ (Q.T @ y), h + np.arange(-(h//2), h//2 + 1)
-    after_place = lambda v: np.cumsum(v[::-1], 0)[::-1][places]  # sums from each place to the end
-    fall = -after_place(r)
-    gain = np.maximum(fall, 0)**2 / (2*h - places - (after_place(Q)**2).sum(1))
-    best, noise = gain.argmax(), (r @ r - gain.max()) / (2*h - 5)
-    return int(places[best] - h), float((gain[best] - gain[h//2]) / noise) if noise > 0 else 0.
+    before:np.ndarray, # losses up to the boundary, at least `h`, nats
+    after:np.ndarray, # losses from the boundary on, at least `h`, nats
+    h:int, # steps to use on each side
+)->StepPlace:
+    "Find the place in the window where a step down fits best."
+    around = np.concatenate([before[len(before)-h:], after[:h]])
+    y = clip_spikes(around, design(h))
+    t = design(h)[:, SLOPE]
+    cubic = np.stack([t**0, t, t**2, t**3], 1)
+    Q = np.linalg.qr(cubic)[0]
+    residual = y - Q @ (Q.T @ y)
+    places = h + np.arange(-(h//2), h//2 + 1)
+
+    def sum_from(v): return np.cumsum(v[::-1], 0)[::-1][places] # from each place to the end
+    fall = -sum_from(residual)
+    left = 2*h - places - (sum_from(Q)**2).sum(1) # of a step's variance, once the cubic is gone
+    gain = np.maximum(fall, 0)**2 / left
+
+    best, at_boundary = gain.argmax(), h//2
+    noise = (residual @ residual - gain.max()) / (2*h - 5)
+    over = float((gain[best] - gain[at_boundary]) / noise) if noise > 0 else 0.
+    return StepPlace(int(places[best] - h), over)
 
 # %% ../../nbs/clunk/01_confounds.ipynb #3dd79224
 def order_ratio(
-    before, # `EpochEnds` of the epoch before the boundary
-    after, # `EpochEnds` of the epoch after it
-    jump, # `Jump` at the boundary
-): # fall from the end of one epoch to the end of the next, in units of the drop; nan if the second was not finished
-    "About 1 or more for a clunk, about 0 for a curriculum repeated each epoch"
+    before:EpochEnds, # the epoch before the boundary
+    after:EpochEnds, # the epoch after it
+    jump:Jump, # at the boundary
+)->float: # NaN if the second epoch was not finished
+    "How far the loss falls from the end of one epoch to the end of the next, per nat of drop."
     if after.n < 0.9*before.n: return np.nan
-    return float((before.tail[-jump.h:].mean() - after.tail[-jump.h:].mean()) / jump.drop)
+    h = jump.h
+    fall = before.tail[-h:].mean() - after.tail[-h:].mean()
+    return float(fall / jump.drop)
 
 # %% ../../nbs/clunk/01_confounds.ipynb #91b55466
 def loss_flags(
-    before, # `EpochEnds` of the epoch before the boundary
-    after, # `EpochEnds` of the epoch after it
-    jump, # `Jump` at the boundary
-): # names of the flags raised, keys of `FLAGS`
-    "Flags that the losses themselves raise at one boundary"
+    before:EpochEnds, # the epoch before the boundary
+    after:EpochEnds, # the epoch after it
+    jump:Jump, # at the boundary
+)->list: # names of the flags raised, keys of `FLAGS`
+    "The flags that the losses themselves raise at one boundary."
     flags = []
     if difference_autocorrelation(before.tail, after.head) > -0.2: flags.append('smoothed')
     if restart_ratio(before) > 6: flags.append('restarting mean')
     if jump.ci[0] <= 0: return flags
     if order_ratio(before, after, jump) < 0.5: flags.append('order within the epoch')
-    offset, gain = step_offset(before.tail, after.head, jump.h)
-    if abs(offset) > max(2, jump.h/16) and gain > 4: flags.append('off the boundary')
+    place = step_offset(before.tail, after.head, jump.h)
+    far = abs(place.offset) > max(2, jump.h/16)
+    if far and place.gain > 4: flags.append('off the boundary')
     return flags
 
 # %% ../../nbs/clunk/01_confounds.ipynb #ccf10841
-def _changes(name, before, after):
-    "Does the metadata `before` [h] differ from that `after` [h]?"
-    if before.dtype.kind not in 'fiu': return bool(before[-1] != after[0])
-    if name == 'lr': a, b = before[-1], after[0]
-    elif np.ptp(before) == 0 and np.ptp(after) == 0: return bool(before[0] != after[0])
-    else: a, b = np.median(before[-32:]), np.median(after[:32])
+def _moves(a, b):
+    "Whether two numbers differ by more than a factor of 1.1."
     small, large = sorted((abs(float(a)), abs(float(b))))
     return large > 1.1*small
 
+def _changes(name, before, after):
+    "Whether the metadata `before` [h] differs from that `after` [h]."
+    numeric = before.dtype.kind in 'fiu'
+    if not numeric: return bool(before[-1] != after[0])
+    if name == 'lr': return _moves(before[-1], after[0])
+    constant = np.ptp(before) == 0 and np.ptp(after) == 0
+    if constant: return bool(before[0] != after[0])
+    return _moves(np.median(before[-32:]), np.median(after[:32]))
+
+# %% ../../nbs/clunk/01_confounds.ipynb #82499aed
 def _mixture_drop(weights, losses, h):
-    "Step that weights [2h, sources] alone make in the total loss, at the sources' mean losses"
-    made = weights @ np.nanmean(losses, axis=0)
-    return np.linalg.lstsq(design(h)[:, :5], made, rcond=None)[0][4]
+    "Step in the total loss, nats, that the weights [2h, sources] alone make at the mean losses."
+    total = weights @ np.nanmean(losses, axis=0)
+    lines = design(h)[:, :BEND]
+    return np.linalg.lstsq(lines, total, rcond=None)[0][JUMP]
+
+def _mixture_moved(jump, weights, source_losses=None):
+    "Whether the weights explain a quarter of the drop; without losses, whether they step at all."
+    h = jump.h
+    if source_losses is not None:
+        return _mixture_drop(weights, source_losses, h) > 0.25*abs(jump.drop)
+    change = np.abs(weights[h] - weights[h-1])
+    return bool((change > 0.01).any())
 
 # %% ../../nbs/clunk/01_confounds.ipynb #e299fc0d
+def _metadata_flags(metadata, h):
+    "Flags for entries that change at the boundary. Raises ValueError for the wrong length."
+    flags = []
+    for name, values in metadata.items():
+        if len(values) != 2*h:
+            raise ValueError(f'Metadata {name!r}: {len(values)} values '
+                             f'for a window of {2*h} steps; give one a step')
+        if name in ('weights', 'source_losses'): continue
+        if _changes(name, values[:h], values[h:]): flags.append(f'metadata ({name})')
+    return flags
+
+def _control_moves(jump, control):
+    "Whether control rows drop too, by a quarter of `jump` or more."
+    before, after = (np.asarray(c, float)[np.isfinite(c)] for c in control)
+    if min(len(before), len(after)) <= MIN_WINDOW + 1: return False
+    theirs = boundary_test(before, after)
+    return theirs.ci[0] > 0 and theirs.drop > 0.25*jump.drop
+
 def context_flags(
-    jump, # `Jump` at the boundary
-    metadata=None, # {name: one value a step [2h]} around the boundary; 'weights' and 'source_losses' [2h, sources]
-    repeats=None, # share of the rows after the boundary that were seen before it, 0 to 1
-    control=None, # losses of control rows in the epoch before and the epoch after, 1-D each; nan where there are none
-): # names of the flags raised; metadata as 'metadata (name)'
-    "Flags raised by what the training loop knows. ValueError for metadata of the wrong length"
-    flags, meta, h = [], {k: np.asarray(v) for k, v in (metadata or {}).items()}, jump.h
-    for k, v in meta.items():
-        if len(v) != 2*h: raise ValueError(f'Metadata {k!r}: {len(v)} values for a window of {2*h} steps; give one a step')
-        if k not in ('weights', 'source_losses') and _changes(k, v[:h], v[h:]): flags.append(f'metadata ({k})')
-    if 'weights' in meta:
-        moved = (_mixture_drop(meta['weights'], meta['source_losses'], h) > 0.25*abs(jump.drop) if 'source_losses' in meta
-                 else bool((np.abs(meta['weights'][h] - meta['weights'][h-1]) > 0.01).any()))
-        if moved: flags.append('mixture moved')
+    jump:Jump, # at the boundary
+    metadata:dict|None=None, # {name: one value for each step of the window [2h]}
+    repeats:float|None=None, # share of the rows after the boundary that were seen before it, 0 to 1
+    control:tuple|None=None, # losses of control rows, one epoch before and one after; NaN if none
+)->list: # names of the flags raised; metadata as 'metadata (name)'
+    """The flags that the training loop's own knowledge raises.
+
+    `metadata` may hold 'weights' and 'source_losses' [2h, sources], to see whether the mixture moved.
+    Raises ValueError for metadata of the wrong length."""
+    meta = {k: np.asarray(v) for k, v in (metadata or {}).items()}
+    flags = _metadata_flags(meta, jump.h)
+    if 'weights' in meta and _mixture_moved(jump, meta['weights'], meta.get('source_losses')):
+        flags.append('mixture moved')
     if repeats is not None and repeats < 0.05: flags.append('no repeats')
-    if control is not None:
-        before, after = (np.asarray(c, float)[np.isfinite(c)] for c in control)
-        if min(len(before), len(after)) > MIN_WINDOW + 1:
-            c = boundary_test(before, after)
-            if c.ci[0] > 0 and c.drop > 0.25*jump.drop: flags.append('control moves')
+    if control is not None and _control_moves(jump, control): flags.append('control moves')
     return flags

@@ -1,4 +1,4 @@
-"""Give it the raw training losses and where each epoch starts; it says whether the loss clunks there, by how much, and what else could explain it.
+"""Finds steps down in the training loss at epoch boundaries, from a log of losses or while training runs
 
 Docs: https://cptlib.github.io/cptlib/clunk/detect.html.md"""
 
@@ -9,125 +9,200 @@ __all__ = ['detect_clunks', 'OnlineClunk', 'Boundary', 'ClunkReport', 'judge', '
 
 # %% ../../nbs/clunk/03_detect.ipynb #c88aa046
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 import numpy as np
 from fastcore.basics import patch
-from .verdict import advised
 from .changepoint import MAX_WINDOW, MIN_WINDOW, window_size
 from .confounds import EpochEnds
-from .verdict import Boundary, ClunkReport, judge, measure_boundary, probe_gap
+from .verdict import Boundary, ClunkReport, advised, judge, measure_boundary, probe_gap
 
+# %% ../../nbs/clunk/03_detect.ipynb #c63d5841
 _all_ = ['Boundary', 'ClunkReport', 'judge', 'probe_gap']
 
 # %% ../../nbs/clunk/03_detect.ipynb #fd56c178
-def _check(name, y, starts):
-    "Losses [n] as floats and starts as ints, or a ValueError that says what to do"
-    y, s = np.asarray(y, float), np.asarray(starts)
-    bad = lambda msg: ValueError(f'Source {name!r}: {msg}')
-    if y.ndim != 1: raise bad(f'losses of shape {y.shape}; give one number a step (the mean over the batch)')
-    if not len(y): raise bad('no losses; give one number a step')
-    if s.ndim != 1 or (len(s) and s.dtype.kind not in 'iu'): raise bad(f'starts {starts}; give the first step of each epoch, as ints')
-    if len(s) < 2: raise bad(f'{len(s)} epoch start, so no boundary to test; give the first step of every epoch, e.g. [0, 100, 200]')
-    if s[0] != 0: raise bad(f'starts[0] is {s[0]}; the first epoch starts at step 0: cut the log there')
-    if (np.diff(s) <= 0).any(): raise bad(f'starts {s.tolist()} do not increase; give the first step of each epoch in order')
-    if s[-1] >= len(y): raise bad(f'starts[{len(s)-1}] is {s[-1]}, beyond the {len(y)} losses; drop it, or give the whole log')
-    if not np.isfinite(y).any(): raise bad(f'none of the {len(y)} losses is finite; look at the training run first')
-    return y, s.astype(int)
+def _check_losses(name, y):
+    "Raises ValueError unless there is one loss a step."
+    if y.ndim != 1:
+        raise ValueError(f'Source {name!r}: losses of shape {y.shape}; '
+                         'give one number a step (the mean over the batch)')
+    if not len(y): raise ValueError(f'Source {name!r}: no losses; give one number a step')
 
-def _one_per(x, name, what, n):
-    "`x` as an array of length `n`; ValueError otherwise"
-    x = np.asarray(x)
-    if len(x) != n: raise ValueError(f'Source {name!r}: {len(x)} values of {what} for {n}; give one each')
-    return x
+def _check_starts(name, starts, n):
+    "Raises ValueError unless `starts` begin two or more epochs of a log of `n` steps."
+    ints = starts.dtype.kind in 'iu' or starts.size == 0
+    if starts.ndim != 1 or not ints:
+        raise ValueError(f'Source {name!r}: starts {starts}; '
+                         'give the first step of each epoch, as ints')
+    if len(starts) < 2:
+        raise ValueError(f'Source {name!r}: {len(starts)} epoch start, so no boundary to test; '
+                         'give the first step of every epoch, e.g. [0, 100, 200]')
+    if starts[0] != 0:
+        raise ValueError(f'Source {name!r}: starts[0] is {starts[0]}; '
+                         'the first epoch starts at step 0: cut the log there')
+    if (np.diff(starts) <= 0).any():
+        raise ValueError(f'Source {name!r}: starts {starts.tolist()} do not increase; '
+                         'give the first step of each epoch in order')
+    if starts[-1] >= n:
+        raise ValueError(f'Source {name!r}: starts[{len(starts)-1}] is {starts[-1]}, '
+                         f'beyond the {n} losses; drop it, or give the whole log')
+
+def _check_length(name, what, values, n):
+    "Raises ValueError unless there are `n` values."
+    if len(values) == n: return
+    raise ValueError(f'Source {name!r}: {len(values)} values of {what} for {n}; give one each')
 
 # %% ../../nbs/clunk/03_detect.ipynb #a5227acd
-def _measure_source(name, y, starts, alpha, metadata, repeats, control):
-    "All boundaries of one source, and how many steps were left out"
-    y, starts = _check(name, y, starts)
+@dataclass
+class _SourceLog:
+    "The log of one source, without its non-finite steps."
+    name: str
+    losses: np.ndarray # [n] nats
+    starts: np.ndarray # first step of each epoch, as the user counts
+    edges: np.ndarray # first step of each epoch in `losses`, and its end [epochs + 1]
+    metadata: dict # {name: one value a step}
+    repeats: list # share of rows seen before at each boundary, or None
+    control: np.ndarray # losses of control rows [n], or None
+    dropped: int # steps left out
+
+def _read_source(name, losses, starts, metadata, repeats, control):
+    "Check one source and leave out its non-finite steps. Raises ValueError for an unreadable log."
+    y, starts = np.asarray(losses, float), np.asarray(starts)
+    _check_losses(name, y)
+    _check_starts(name, starts, len(y))
     ok = np.isfinite(y)
-    meta = {k: _one_per(v, name, k, len(y))[ok] for k, v in (metadata or {}).items()}
-    control = None if control is None else _one_per(control, name, 'control', len(y)).astype(float)[ok]
-    repeats = [repeats]*(len(starts)-1) if repeats is None or np.ndim(repeats) == 0 else _one_per(repeats, name, 'repeats', len(starts)-1)
-    y, edges = y[ok], np.append(np.searchsorted(np.flatnonzero(ok), starts), ok.sum())
-    out = []
-    for k in range(1, len(starts)):
-        a, b, c = edges[k-1:k+2]
-        context = lambda h: dict(metadata={m: v[b-h:b+h] for m, v in meta.items()}, repeats=repeats[k-1],
-                                 control=None if control is None else (control[a:b], control[b:c]))
-        out.append(measure_boundary(Boundary(name, k, int(starts[k]), 0), EpochEnds.of(y[a:b]), EpochEnds.of(y[b:c]), alpha, context))
-    return out, int((~ok).sum())
+    if not ok.any():
+        raise ValueError(f'Source {name!r}: none of the {len(y)} losses is finite; '
+                         'look at the training run first')
+    kept = {}
+    for key, values in (metadata or {}).items():
+        values = np.asarray(values)
+        _check_length(name, key, values, len(y))
+        kept[key] = values[ok]
+    if control is not None:
+        control = np.asarray(control)
+        _check_length(name, 'control', control, len(y))
+        control = control.astype(float)[ok]
+    boundaries = len(starts) - 1
+    if np.ndim(repeats) == 0: repeats = [repeats]*boundaries # one share for all of them, or None
+    _check_length(name, 'repeats', repeats, boundaries)
+    edges = np.append(np.searchsorted(np.flatnonzero(ok), starts), ok.sum())
+    return _SourceLog(
+        name=name, losses=y[ok], starts=starts.astype(int), edges=edges,
+        metadata=kept, repeats=repeats, control=control,
+        dropped=int((~ok).sum()))
+
+# %% ../../nbs/clunk/03_detect.ipynb #3119a278
+def _measure(log, k, alpha):
+    "The measured `Boundary` at which epoch `k` of a `_SourceLog` begins."
+    a, b, c = log.edges[k-1:k+2]
+    def context(h):
+        metadata = {name: values[b-h:b+h] for name, values in log.metadata.items()}
+        control = None if log.control is None else (log.control[a:b], log.control[b:c])
+        return dict(metadata=metadata, repeats=log.repeats[k-1], control=control)
+    boundary = Boundary(log.name, k, int(log.starts[k]), 0)
+    before = EpochEnds.of(log.losses[a:b])
+    after = EpochEnds.of(log.losses[b:c])
+    return measure_boundary(boundary, before, after, alpha, context)
 
 def detect_clunks(
     losses, # raw training loss of every step, nats [n], or {source: losses}
     starts, # first step of every epoch, starts[0] == 0, or {source: starts}
-    alpha=0.01, # chance of a false alarm that is accepted for the whole run
-    metadata=None, # {name: one value a step}, e.g. lr, length, batch_size; {source: that} for several sources
-    repeats=None, # share of rows seen before, 0 to 1, one number or one per boundary; {source: that} for several
-    control=None, # losses [n] of rows that cannot clunk, nan where there are none; {source: that} for several
-    probe=None, # (losses of never-seen rows, losses of seen-once rows), measured after the first epoch
+    alpha:float=0.01, # chance of a false alarm that is accepted for the whole run
+    metadata:dict|None=None, # {name: one value a step}, e.g. lr, length; or {source: that}
+    repeats=None, # share of rows seen before, 0 to 1, one or one per boundary; or {source: that}
+    control=None, # losses [n] of rows that cannot clunk, NaN where none; or {source: that}
+    probe:tuple|None=None, # losses of never-seen rows and of seen-once rows, after the first epoch
 )->ClunkReport:
-    "Find the steps down in the training loss at epoch boundaries. ValueError for a log that cannot be read"
-    if not 0 < alpha < 1: raise ValueError(f'alpha {alpha} is no probability; give the accepted share of false alarms, e.g. 0.01')
+    """Find steps down in the training loss at epoch boundaries.
+
+    Raises ValueError for a log that cannot be read."""
+    if not 0 < alpha < 1:
+        raise ValueError(f'alpha {alpha} is not a probability; '
+                         'give the accepted share of false alarms, e.g. 0.01')
     many = isinstance(losses, dict)
     if many and not losses: raise ValueError('No sources; give {name: losses}')
     named = losses if many else {'loss': losses}
     def of(x, name): return x.get(name) if many and isinstance(x, dict) else x
-    if missing := [s for s in named if of(starts, s) is None]: raise ValueError(f'No starts for source {missing[0]!r}; add them')
-    out = {s: _measure_source(s, y, of(starts, s), alpha, *(of(x, s) for x in (metadata, repeats, control)))
-           for s, y in named.items()}
-    series = {s: (np.asarray(y, float), np.asarray(of(starts, s))) for s, y in named.items()}
-    return advised(judge([b for bs, _ in out.values() for b in bs], alpha, probe and probe_gap(*probe),
-                         {s: n for s, (_, n) in out.items()}, series))
+    for name in named:
+        if of(starts, name) is None: raise ValueError(f'No starts for source {name!r}; add them')
+
+    boundaries, dropped, series = [], {}, {}
+    for name, y in named.items():
+        given = [of(x, name) for x in (starts, metadata, repeats, control)]
+        log = _read_source(name, y, *given)
+        boundaries += [_measure(log, k, alpha) for k in range(1, len(log.starts))]
+        dropped[name] = log.dropped
+        series[name] = np.asarray(y, float), np.asarray(of(starts, name))
+    gap = probe_gap(*probe) if probe else None
+    return advised(judge(boundaries, alpha, gap, dropped, series))
 
 # %% ../../nbs/clunk/03_detect.ipynb #4a72c684
 class OnlineClunk:
-    "The detector for one source, one loss at a time, in memory bounded by the window"
+    "The detector for one source, one loss at a time, in memory bounded by the window."
     def __init__(self,
-        source='loss', # name of the source
-        alpha=0.01, # false alarms accepted per run
+        source:str='loss', # name of the source
+        alpha:float=0.01, # false alarms accepted per run
     ):
-        self.source, self.alpha, self.step, self.dropped, self.passed, self.before = source, alpha, 0, 0, [], None
+        self.source, self.alpha = source, alpha
+        self.step, self.dropped = 0, 0 # steps taken, and those of them left out
+        self.passed = [] # measured boundaries of finished epochs
+        self.before = None # `EpochEnds` of the epoch before the last boundary
         self._begin()
 
-    def _begin(self): self.n, self.head, self.tail = 0, [], deque(maxlen=MAX_WINDOW)
-    def _ends(self): return EpochEnds(self.n, np.array(self.head, float), np.array(self.tail, float))
+    def _begin(self):
+        "Forget the current epoch."
+        self.n, self.head, self.tail = 0, [], deque(maxlen=MAX_WINDOW)
+
+    def _ends(self):
+        "The ends of the current epoch so far."
+        return EpochEnds(self.n, np.array(self.head, float), np.array(self.tail, float))
 
     def _now(self, n=None):
-        b = measure_boundary(Boundary(self.source, len(self.passed) + 1, self.index, 0), self.before, self._ends(), self.alpha,
-                             lambda h: dict(repeats=self.repeats), n)
+        "The last boundary, measured from what is known of it."
+        boundary = Boundary(self.source, len(self.passed) + 1, self.index, 0)
+        def context(h): return dict(repeats=self.repeats)
+        b = measure_boundary(boundary, self.before, self._ends(), self.alpha, context, n)
         return replace(b, flags=b.flags + self.flags)
 
     def add(self,
-        loss, # raw loss of this step, nats
-    ): # the last `Boundary`, at the step where its window fills; else None
-        "Take one loss; non-finite ones are counted and left out"
+        loss:float, # raw loss of this step, nats
+    )->Boundary|None: # the last boundary, at the step where its window fills
+        "Take one loss. A NaN or infinite one is counted and left out."
         self.step += 1
-        if not np.isfinite(loss): self.dropped += 1; return
+        if not np.isfinite(loss):
+            self.dropped += 1
+            return
         self.n += 1
         if self.n <= MAX_WINDOW: self.head.append(float(loss))
         self.tail.append(float(loss))
-        if self.before is None or self.n != window_size(self.before.n, self.before.n) or self.n < MIN_WINDOW: return
-        return judge(self.passed + [self._now(self.before.n)], self.alpha).boundaries[-1]
+        if self.before is None: return
+        window = window_size(self.before.n, self.before.n)
+        if self.n != window or window < MIN_WINDOW: return
+        latest = self._now(self.before.n)
+        return judge([*self.passed, latest], self.alpha).boundaries[-1]
 
 # %% ../../nbs/clunk/03_detect.ipynb #40efb431
 @patch
 def boundary(self:OnlineClunk,
-    repeats=None, # share of the coming rows that were seen before, 0 to 1
+    repeats:float|None=None, # share of the coming rows that were seen before, 0 to 1
     flags=(), # names of confounds that the caller knows of, keys of `FLAGS`
-):
-    "The next loss is the first of a new epoch"
+)->None:
+    "Say that the next loss is the first of a new epoch."
     if self.before is not None: self.passed.append(self._now())
-    self.before, self.index, self.repeats, self.flags = self._ends(), self.step, repeats, list(flags)
+    self.before, self.index = self._ends(), self.step
+    self.repeats, self.flags = repeats, list(flags)
     self._begin()
 
 @patch(as_prop=True)
-def boundaries(self:OnlineClunk):
-    "All boundaries so far, not yet judged; the last one from what is known of it"
-    return self.passed + ([] if self.before is None else [self._now()])
+def boundaries(self:OnlineClunk)->list: # of `Boundary`
+    "All boundaries so far, measured but not judged."
+    if self.before is None: return [*self.passed]
+    return [*self.passed, self._now()]
 
 @patch
 def report(self:OnlineClunk,
-    probe=None, # (losses of never-seen rows, losses of seen-once rows)
+    probe:tuple|None=None, # losses of never-seen rows and of seen-once rows, after the first epoch
 )->ClunkReport:
-    "The report so far"
-    return advised(judge(self.boundaries, self.alpha, probe and probe_gap(*probe), {self.source: self.dropped}))
+    "The report so far. Raises ValueError for a probe of fewer than two rows a side."
+    gap = probe_gap(*probe) if probe else None
+    return advised(judge(self.boundaries, self.alpha, gap, {self.source: self.dropped}))

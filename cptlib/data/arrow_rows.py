@@ -13,22 +13,51 @@ from fastcore.basics import patch
 from .source import Source
 from .text import tokenizer_fingerprint
 
-# %% ../../nbs/data/06_arrow_rows.ipynb #33fd08b5
+# %% ../../nbs/data/06_arrow_rows.ipynb #a4818c35
+def _column_pieces(dataset, column):
+    "The pieces of a column of lists. Raises ValueError where there are none, or not in order."
+    if column not in dataset.column_names:
+        raise ValueError(f'no column {column!r}; the dataset has {dataset.column_names}')
+    if dataset._indices is not None:
+        raise ValueError('the rows of this dataset were selected or shuffled, so they do not stand '
+                         'in order; call dataset.flatten_indices() first')
+    pieces = [c for c in dataset.data.column(column).chunks if len(c)]
+    if pieces and hasattr(pieces[0], 'flatten'): return pieces
+    raise ValueError(f'column {column!r} of {len(dataset)} rows holds {dataset.features[column]}; '
+                     'lists of token ids are needed')
+
+def _lengths(pieces):
+    "All lengths of rows that there are."
+    lengths = {len(c.flatten())/len(c) for c in pieces}
+    for c in pieces:
+        if hasattr(c, 'value_lengths'): lengths |= set(c.value_lengths().unique().to_pylist())
+    return lengths
+
+def _check_ids(column, ids):
+    "Raises ValueError unless ids are whole numbers without gaps."
+    gaps = sum(i.null_count for i in ids)
+    whole = str(ids[0].type).strip('u').startswith('int')
+    if whole and not gaps: return
+    raise ValueError(f'column {column!r} holds {ids[0].type} with {gaps} gaps; '
+                     'whole numbers without gaps are needed')
+
 def row_pieces(
     dataset, # `datasets.Dataset`, on disk or in memory
     column:str='input_ids', # column of token ids
 )->list: # arrays [rows, ids], views of the dataset's own memory
-    "The rows of a column where they are. Raises ValueError where they are not of one length, or not whole numbers without gaps."
-    if column not in dataset.column_names: raise ValueError(f'no column {column!r}; the dataset has {dataset.column_names}')
-    if dataset._indices is not None: raise ValueError('the rows of this dataset were selected or shuffled, so they do not stand in order; call dataset.flatten_indices() first')
-    pieces = [c for c in dataset.data.column(column).chunks if len(c)]
-    if not pieces or not hasattr(pieces[0], 'flatten'): raise ValueError(f'column {column!r} of {len(dataset)} rows holds {dataset.features[column]}; lists of token ids are needed')
-    lengths = {len(c.flatten())/len(c) for c in pieces} | {n for c in pieces if hasattr(c, 'value_lengths') for n in c.value_lengths().unique().to_pylist()}
-    if len(lengths) > 1 or not min(lengths): raise ValueError(f'column {column!r} has rows of different lengths; use Source.from_dataset, or group them into rows of one length')
+    """The rows of a column, where they are.
+
+    Raises ValueError unless all rows have one length and hold whole numbers without gaps.
+    """
+    pieces = _column_pieces(dataset, column)
+    lengths = _lengths(pieces)
+    if len(lengths) > 1 or not min(lengths):
+        raise ValueError(f'column {column!r} has rows of different lengths; use '
+                         'Source.from_dataset, or group them into rows of one length')
     ids = [c.flatten() for c in pieces]
-    if any(i.null_count for i in ids) or not str(ids[0].type).strip('u').startswith('int'):
-        raise ValueError(f'column {column!r} holds {ids[0].type} with {sum(i.null_count for i in ids)} gaps; whole numbers without gaps are needed')
-    return [i.to_numpy(zero_copy_only=True).reshape(len(c), -1) for i, c in zip(ids, pieces)]
+    _check_ids(column, ids)
+    arrays = [i.to_numpy(zero_copy_only=True) for i in ids]
+    return [a.reshape(len(c), -1) for a, c in zip(arrays, pieces)]
 
 # %% ../../nbs/data/06_arrow_rows.ipynb #6603c0fa
 class ArrowSource(Source):
@@ -41,18 +70,29 @@ class ArrowSource(Source):
         column:str='input_ids', # column of token ids, lists of one length
         quality:str=None, # column with one number per row
     ):
-        "Raises ValueError for rows that cannot be read in place, and where neither vocabulary nor tokenizer is given."
-        self.fingerprint = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
-        if vocab_size is None and tokenizer is None: raise ValueError(f'Source {name!r}: give vocab_size=, or the tokenizer that made the ids')
+        """Raises ValueError for rows that cannot be read in place.
+
+        The same if neither the size of the vocabulary nor a tokenizer is given.
+        """
+        self._args = name, dataset, vocab_size, tokenizer, column, quality
+        if vocab_size is None and tokenizer is None:
+            raise ValueError(f'Source {name!r}: give vocab_size=, or the tokenizer that made '
+                             'the ids')
         try: self._pieces = row_pieces(dataset, column)
         except ValueError as e: raise ValueError(f'Source {name!r}: {e}') from None
-        self.name, self.dataset, self.tokenizer, self.pad, self.path, self.meta = name, dataset, tokenizer, None, None, {}
-        self.row_len = self._pieces[0].shape[1] - 1; self.stride, self.dtype = self.row_len + 1, self._pieces[0].dtype
-        self.vocab_size, self.content = vocab_size or self.fingerprint['vocab_size'], dataset._fingerprint
-        self._begins = np.cumsum([0, *map(len, self._pieces)])
-        self.quality = None if quality is None else np.asarray(dataset[quality][:], np.float32)
-        self.by_quality = None if quality is None else self.quality.argsort(kind='stable')
-        self._args = name, dataset, vocab_size, tokenizer, column, quality
+        self.name, self.dataset, self.tokenizer = name, dataset, tokenizer
+        self.pad, self.path, self.meta = None, None, {}
+        self.fingerprint = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
+        self.vocab_size = vocab_size or self.fingerprint['vocab_size']
+        self.content = dataset._fingerprint
+        first = self._pieces[0]
+        self.dtype, self.stride = first.dtype, first.shape[1]
+        self.row_len = self.stride - 1
+        self._begins = np.cumsum([0, *map(len, self._pieces)]) # first row of each piece
+        self.quality = self.by_quality = None
+        if quality is None: return
+        self.quality = np.asarray(dataset[quality][:], np.float32)
+        self.by_quality = self.quality.argsort(kind='stable')
 
     def __len__(self): return int(self._begins[-1])
     def __getitem__(self, i): return self.take([range(len(self))[i]])[0]
@@ -60,17 +100,26 @@ class ArrowSource(Source):
 
 @patch
 def take(self:ArrowSource,
-    ids, # row numbers, in any order, repeats allowed
-    out:np.ndarray=None, # [len(ids), row_len + 1] of any integer type: filled and returned
-)->np.ndarray: # [len(ids), row_len + 1], of the file's type unless `out` is given
-    "A copy of some rows"
-    ids = np.asarray(ids); piece = self._begins.searchsorted(ids, side='right') - 1
-    out = np.empty((len(ids), self.row_len + 1), self.dtype) if out is None else out
-    for k, (p, i) in enumerate(zip(piece.tolist(), (ids - self._begins[piece]).tolist())): out[k] = self._pieces[p][i]
+    ids, # row numbers [n], in any order, repeats allowed
+    out:np.ndarray=None, # [n, row_len + 1] of any integer type: filled and returned
+)->np.ndarray: # [n, row_len + 1], of the file's type unless `out` is given
+    "A copy of some rows."
+    ids = np.asarray(ids)
+    piece = self._begins.searchsorted(ids, side='right') - 1
+    place = ids - self._begins[piece]
+    if out is None: out = np.empty((len(ids), self.row_len + 1), self.dtype)
+    for k, (p, i) in enumerate(zip(piece.tolist(), place.tolist())):
+        out[k] = self._pieces[p][i]
     return out
 
+# %% ../../nbs/data/06_arrow_rows.ipynb #ad4d32b1
 @patch
-def read_ahead(self:ArrowSource, ids): "Left to the system: the file is mapped by `datasets`"
+def read_ahead(self:ArrowSource,
+    ids, # row numbers [n]
+):
+    "Does nothing: `datasets` maps the file, and the system reads it."
 
 @patch
-def verify(self:ArrowSource): return self
+def verify(self:ArrowSource)->ArrowSource: # itself
+    "Does nothing: there is no hash to compare with."
+    return self

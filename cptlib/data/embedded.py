@@ -1,4 +1,4 @@
-"""Three kinds of real text that every Python carries: prose, code, question and answer; split by file, each paragraph once
+"""Prose, code, and questions with answers, read from the Python installation itself
 
 Docs: https://cptlib.github.io/cptlib/data/embedded.html.md"""
 
@@ -15,140 +15,205 @@ from typing import NamedTuple
 
 # %% ../../nbs/data/00_embedded.ipynb #9c07e20e
 class Document(NamedTuple):
-    "A piece of text, and the file that it comes from"
-    id: str
-    origin: str
-    text: str
+    "A piece of text, and the file it comes from."
+    id: str # unique within one kind of text
+    origin: str # the file, such as `json/decoder.py`
+    text: str # the text itself
 
+# %% ../../nbs/data/00_embedded.ipynb #ee989a8b
 def split_of(
-    origin:str, # Where a document comes from, such as `json/decoder.py`
-    valid:float=0.1, # Share of origins that go to validation, 0 to 1
-) -> str: # 'train' or 'valid'
-    "The side of all documents of one origin: a hash of its name, so it never changes"
-    h = int.from_bytes(hashlib.blake2b(origin.encode(), digest_size=8).digest(), 'big')
-    return 'valid' if h < valid * 2**64 else 'train'
+    origin:str, # file that a document comes from, such as `json/decoder.py`
+    valid:float=0.1, # share of files that go to validation, 0 to 1
+)->str: # 'train' or 'valid'
+    "Split of all documents from one file: a hash of its name, so it never changes."
+    digest = hashlib.blake2b(origin.encode(), digest_size=8).digest()
+    return 'valid' if int.from_bytes(digest, 'big') < valid * 2**64 else 'train'
 
 # %% ../../nbs/data/00_embedded.ipynb #fa6249b4
 _owners = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+_bodies = 'body', 'handlers', 'orelse', 'finalbody', 'cases'
+
+class _Docstring(NamedTuple):
+    "A docstring in a syntax tree."
+    owner: ast.AST # the module, class or function that it describes
+    name: str # dotted name of the owner, '' for a module
+    expr: ast.Expr # the statement
+
+def _docstring_of(node):
+    "The statement that is the docstring of `node`, or None."
+    if not isinstance(node, _owners) or not node.body: return None
+    statement = node.body[0]
+    if not isinstance(statement, ast.Expr): return None
+    is_string = isinstance(getattr(statement.value, 'value', None), str)
+    return statement if is_string else None
+
+def _children(node):
+    "The statements inside `node` that can hold docstrings, in the order of the source."
+    for body in _bodies:
+        for child in getattr(node, body, []):
+            if not isinstance(child, (ast.Expr, ast.Assign, ast.Return)): yield child
 
 def _docstrings(tree):
-    "The docstrings in a tree, in order: (owner, its dotted name, the expression)"
+    "Each `_Docstring` of a tree, in the order of the source."
     todo = [(tree, '')]
     while todo:
-        node,name = todo.pop()
-        body = getattr(node, 'body', [])
-        if isinstance(node, _owners) and body and isinstance(body[0], ast.Expr):
-            if isinstance(getattr(body[0].value, 'value', None), str): yield node, name, body[0]
-        inside = [o for f in ('body', 'handlers', 'orelse', 'finalbody', 'cases') for o in getattr(node, f, [])]
-        todo += [(o, f'{name}.{o.name}'.strip('.') if isinstance(o, _owners) else name)
-                 for o in reversed(inside) if not isinstance(o, (ast.Expr, ast.Assign, ast.Return))]
+        node, name = todo.pop()
+        if expr := _docstring_of(node): yield _Docstring(node, name, expr)
+        for child in reversed(list(_children(node))):
+            inner = f'{name}.{child.name}'.strip('.') if isinstance(child, _owners) else name
+            todo.append((child, inner))
 
+# %% ../../nbs/data/00_embedded.ipynb #d6417054
 def strip_docstrings(
     source:str, # Python source
-    tree:ast.Module=None, # Its tree, where it is at hand
-) -> str: # Source that does the same, with no docstring
-    "`source` without its docstrings, its comments and its layout kept"
-    lines = source.encode().splitlines(keepends=True)
-    for owner,_,doc in reversed(list(_docstrings(tree or ast.parse(source)))):
-        first,last = doc.lineno - 1, doc.end_lineno
-        before,after = lines[first][:doc.col_offset], lines[last-1][doc.end_col_offset:]
-        if len(owner.body) == 1 and not isinstance(owner, ast.Module): new = [before + b'pass' + after]
-        elif before.strip() or after.strip(): new = [before + after.lstrip(b'; ')]
-        else: new,last = [], last + (lines[last:last+1] == [b'\n'])
-        lines[first:last] = new
+    tree:ast.Module=None, # its syntax tree, if you have it (default: parse `source`)
+)->str: # source that does the same
+    "Remove the docstrings from `source`, and keep its comments and layout."
+    lines = source.encode().splitlines(keepends=True) # a tree counts columns in bytes
+    for owner, _, doc in reversed(list(_docstrings(tree or ast.parse(source)))):
+        begin, end = doc.lineno - 1, doc.end_lineno
+        before = lines[begin][:doc.col_offset]
+        after = lines[end-1][doc.end_col_offset:]
+        if len(owner.body) == 1 and not isinstance(owner, ast.Module):
+            new = [before + b'pass' + after]
+        elif before.strip() or after.strip():
+            new = [before + after.lstrip(b'; ')]
+        else:
+            new = []
+            if lines[end:end+1] == [b'\n']: end += 1 # the empty line after it goes too
+        lines[begin:end] = new
     return b''.join(lines).decode()
 
 # %% ../../nbs/data/00_embedded.ipynb #2debfad0
-_blank = re.compile(r'\n(?:[ \t]*\n)+')
-def _flat(text): return ' '.join(text.split())
+_blank_lines = re.compile(r'\n(?:[ \t]*\n)+')
 
-class _Fresh:
-    "Drops the paragraphs that were met before, over all texts that it is called with"
-    def __init__(self, least=80): self.least,self.seen,self.total,self.kept = least,set(),0,0
+def _flat(text):
+    "`text` on one line, with single spaces."
+    return ' '.join(text.split())
+
+class _Deduplicator:
+    "Called with one text after another, drops the paragraphs that it has seen before."
+    def __init__(self,
+        least=80, # characters of the shortest paragraph that is dropped
+    ):
+        self.least = least
+        self.seen = set()
+        self.total, self.kept = 0, 0 # characters
 
     def __call__(self, text):
-        res = []
-        for p in _blank.split(text):
-            flat = _flat(p)
+        paragraphs = []
+        for paragraph in _blank_lines.split(text):
+            flat = _flat(paragraph)
             if len(flat) >= self.least and flat in self.seen: continue
             self.seen.add(flat)
-            res.append(p)
+            paragraphs.append(paragraph)
         self.total += len(text)
-        self.kept += sum(map(len, res))
-        return '\n\n'.join(res).strip('\n')
+        self.kept += sum(map(len, paragraphs))
+        return '\n\n'.join(paragraphs).strip('\n')
 
 # %% ../../nbs/data/00_embedded.ipynb #d7f43ab3
+_blank_lines_or_answer = re.compile(r'\n(?:[ \t]*\n)+|\nAnswer: ')
+
+def _parts(text):
+    "The paragraphs of a document on one line each; an answer begins a new one."
+    return [_flat(part) for part in _blank_lines_or_answer.split(text)]
+
 def _quoted(docs, least=80):
-    "Paragraphs that occur more than once, anywhere in `docs`"
-    heads,counts = defaultdict(set), Counter()
-    for d in docs:
-        for p in re.split(r'\n(?:[ \t]*\n)+|\nAnswer: ', d.text):
-            if len(p := _flat(p)) >= least: heads[p[:least]].add(p)
-    for d in docs:
-        flat,i = _flat(d.text), 0
-        for word in flat.split(' '):
-            counts.update(p for p in heads.get(flat[i:i+least], ()) if flat.startswith(p, i))
-            i += len(word) + 1
-    return {p for p,n in counts.items() if n > 1}
+    "Set of the paragraphs of `least` characters or more that occur more than once in `docs`."
+    by_start = defaultdict(set) # first characters of a paragraph -> paragraphs
+    for doc in docs:
+        for part in _parts(doc.text):
+            if len(part) >= least: by_start[part[:least]].add(part)
+    counts = Counter()
+    for doc in docs:
+        text, at = _flat(doc.text), 0
+        for word in text.split(' '):
+            for part in by_start.get(text[at:at+least], ()):
+                if text.startswith(part, at): counts[part] += 1
+            at += len(word) + 1
+    return {part for part, n in counts.items() if n > 1}
+
+def _without(doc, parts):
+    "`doc` without the paragraphs in `parts`."
+    kept = [p for p in _blank_lines.split(doc.text) if _flat(p) not in parts]
+    return doc._replace(text='\n\n'.join(kept))
 
 def _drop_quoted(texts):
-    "Drops, in place, the paragraphs (and whole questions) that are quoted elsewhere"
-    gone = _quoted(sum(texts.values(), []))
-    def keep(text): return '\n\n'.join(p for p in _blank.split(text) if _flat(p) not in gone)
-    for kind in ('prose', 'code'): texts[kind] = [d._replace(text=keep(d.text)) for d in texts[kind]]
-    texts['qa'] = [d for d in texts['qa'] if gone.isdisjoint(map(_flat, re.split(r'\n(?:[ \t]*\n)+|\nAnswer: ', d.text)))]
-    return len(gone)
+    "Drop, in place, paragraphs and questions that are quoted elsewhere; the number of paragraphs."
+    quoted = _quoted(sum(texts.values(), []))
+    for kind in ('prose', 'code'):
+        texts[kind] = [_without(doc, quoted) for doc in texts[kind]]
+    texts['qa'] = [doc for doc in texts['qa'] if quoted.isdisjoint(_parts(doc.text))]
+    return len(quoted)
 
 # %% ../../nbs/data/00_embedded.ipynb #291ea805
+def _as_question(example):
+    "A doctest example as you would type it, then its output as the answer."
+    typed = '>>> ' + '\n... '.join(example.source.splitlines()) + '\n'
+    return typed + f'Answer: {example.want}\nQuestion: ' if example.want else typed
+
 def _split_examples(text):
-    "A docstring without its doctest examples, and these as questions and answers"
+    "A docstring without its doctest examples, and the examples as questions with answers."
     if '>>>' not in text: return text, ''
     try: parts = doctest.DocTestParser().parse(text)
     except ValueError: return text, ''
-    res, asked = '', ''
-    for o in parts:
-        if isinstance(o, str): res += o; continue
-        asked += ''.join(f'{"... " if i else ">>> "}{l}\n' for i,l in enumerate(o.source.splitlines()))
-        if o.want: asked += f'Answer: {o.want}\nQuestion: '
-    asked = asked.removesuffix('\nQuestion: ')
-    return re.sub(r'\n\s*\n+', '\n\n', res).strip(), f'Question: {asked}' if 'Answer:' in asked else ''
+    rest = ''.join(part for part in parts if isinstance(part, str))
+    rest = re.sub(r'\n\s*\n+', '\n\n', rest).strip()
+    asked = ''.join(_as_question(part) for part in parts if not isinstance(part, str))
+    if 'Answer:' not in asked: return rest, ''
+    return rest, 'Question: ' + asked.removesuffix('\nQuestion: ')
 
+# %% ../../nbs/data/00_embedded.ipynb #60e0e8c5
 def _question(module, name, owner):
-    "What a docstring answers"
-    name = f'{module}.{name}'.strip('.')
+    "The question that a docstring answers."
     if isinstance(owner, ast.Module): return f'What is the module {module}?'
-    if isinstance(owner, ast.ClassDef): return f'What is {name}({", ".join(map(ast.unparse, owner.bases))})?'
+    name = f'{module}.{name}'.strip('.')
+    if isinstance(owner, ast.ClassDef):
+        bases = ', '.join(map(ast.unparse, owner.bases))
+        return f'What is {name}({bases})?'
     return f'What does {name}({ast.unparse(owner.args)}) do?'
 
-def _from_docstrings(origin, tree, fresh, long=300):
-    "(kind, document) for every docstring of a module"
+def _from_docstrings(origin, tree, dedup, long=300):
+    "(kind, document) for each docstring of a module; `long`: characters of the shortest prose."
     module = origin.removesuffix('.py').removesuffix('/__init__').replace('/', '.')
-    for owner,name,expr in _docstrings(tree):
-        text,asked = _split_examples(inspect.cleandoc(expr.value.value))
-        flat, id = f'docstring {_flat(text)}', f'{origin}:{expr.lineno}'
-        if flat in fresh.seen: text = ''
-        fresh.seen.add(flat)
-        text,asked = fresh(text), fresh(asked)
+    for owner, name, expr in _docstrings(tree):
+        id = f'{origin}:{expr.lineno}'
+        text, examples = _split_examples(inspect.cleandoc(expr.value.value))
+        key = f'docstring {_flat(text)}'
+        if key in dedup.seen: text = ''
+        dedup.seen.add(key)
+        text, examples = dedup(text), dedup(examples)
         if len(text) >= long: yield 'prose', Document(id, origin, text)
-        elif text: yield 'qa', Document(id, origin, f'Question: {_question(module, name, owner)}\nAnswer: {text}')
-        if asked: yield 'qa', Document(id + ':examples', origin, asked)
+        elif text:
+            question = _question(module, name, owner)
+            yield 'qa', Document(id, origin, f'Question: {question}\nAnswer: {text}')
+        if examples: yield 'qa', Document(f'{id}:examples', origin, examples)
 
 # %% ../../nbs/data/00_embedded.ipynb #ddac1b35
-_skip = set('test tests idlelib lib2to3 encodings pydoc_data site-packages dist-packages __pycache__'.split())
+_skipped = ('test', 'tests', 'idlelib', 'lib2to3', 'encodings', 'pydoc_data',
+            'site-packages', 'dist-packages', '__pycache__')
+
+def _module_paths(root):
+    "Paths of the modules below `root`, in a fixed order."
+    for folder, subfolders, files in os.walk(root):
+        kept = [o for o in subfolders if o not in _skipped and not o.startswith('config-')]
+        subfolders[:] = sorted(kept) # where `os.walk` goes next
+        for file in sorted(files):
+            if file.endswith('.py') and not file.startswith('_sysconfigdata'):
+                yield Path(folder)/file
 
 def _modules():
-    "(origin, source, tree) of the modules of the standard library"
+    "(origin, source, tree) of the modules of the standard library."
     root = sysconfig.get_paths()['stdlib']
-    for folder,subs,files in os.walk(root):
-        subs[:] = sorted(o for o in subs if o not in _skip and not o.startswith('config-'))
-        for path in (Path(folder)/o for o in sorted(files) if o.endswith('.py') and not o.startswith('_sysconfigdata')):
-            try:
-                with tokenize.open(path) as f: source = f.read()
-                yield path.relative_to(root).as_posix(), source, ast.parse(source)
-            except (SyntaxError, UnicodeDecodeError): continue
+    for path in _module_paths(root):
+        try:
+            with tokenize.open(path) as f: source = f.read()
+            tree = ast.parse(source)
+        except (SyntaxError, UnicodeDecodeError): continue
+        yield path.relative_to(root).as_posix(), source, tree
 
 def _topics():
-    "The topics of the language reference, where this Python has them"
+    "The topics of the language reference, by name; empty where this Python has none."
     with contextlib.suppress(ImportError):
         from pydoc_data.topics import topics
         return topics
@@ -156,30 +221,51 @@ def _topics():
 
 # %% ../../nbs/data/00_embedded.ipynb #dae163d2
 class EmbeddedTexts(dict):
-    "Documents by kind; `meta` says what they were made of"
+    "Lists of `Document`s by kind; `meta` says how they were made."
     meta = {}
-    def __repr__(self): return f'EmbeddedTexts({", ".join(f"{k}: {len(v)} documents" for k,v in self.items())})'
+
+    def __repr__(self):
+        sizes = ', '.join(f'{kind}: {len(docs)} documents' for kind, docs in self.items())
+        return f'EmbeddedTexts({sizes})'
 
     def _repr_markdown_(self):
-        rows = [[k, s, [len(d.text.encode()) for d in docs if split_of(d.origin) == s]] for k,docs in self.items() for s in ('train', 'valid')]
-        return '\n'.join(['| kind | side | documents | bytes |', '|:--|:--|--:|--:|',
-                          *(f'| {k} | {s} | {len(n):,} | {sum(n):,} |' for k,s,n in rows)])
+        lines = ['| kind | split | documents | bytes |', '|:--|:--|--:|--:|']
+        for kind, docs in self.items():
+            for split in ('train', 'valid'):
+                sizes = [len(d.text.encode()) for d in docs if split_of(d.origin) == split]
+                lines.append(f'| {kind} | {split} | {len(sizes):,} | {sum(sizes):,} |')
+        return '\n'.join(lines)
 
-def embedded_texts() -> EmbeddedTexts: # {'prose': documents, 'code': documents, 'qa': documents}
-    "Three kinds of real text that every Python carries, each paragraph once; `split_of` tells the side of a document"
-    res,fresh,collects = EmbeddedTexts(prose=[], code=[], qa=[]), _Fresh(), gc.isenabled()
-    for k,v in sorted(_topics().items()): res['prose'].append(Document(f'topics/{k}', f'topics/{k}', fresh(v)))
-    gc.disable() # a syntax tree is many small objects and no garbage: reading takes half the time
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            for origin,source,tree in _modules():
-                for kind,doc in _from_docstrings(origin, tree, fresh): res[kind].append(doc)
-                res['code'].append(Document(origin, origin, fresh(strip_docstrings(source, tree))))
+@contextlib.contextmanager
+def _without_gc():
+    "Pause garbage collection: a tree is many small objects, and this saves a third of the time."
+    was_on = gc.isenabled()
+    gc.disable()
+    try: yield
     finally:
-        if collects: gc.enable()
-    quoted = _drop_quoted(res)
-    for kind in res: res[kind] = [o for o in res[kind] if o.text.strip()]
-    if not res['code']: raise FileNotFoundError(f'no source of the standard library in {sysconfig.get_paths()["stdlib"]}; give your own text')
-    res.meta = dict(python='.'.join(map(str, sys.version_info[:3])), kept=round(fresh.kept / fresh.total, 4), quoted=quoted)
-    return res
+        if was_on: gc.enable()
+
+def embedded_texts()->EmbeddedTexts: # {'prose': documents, 'code': documents, 'qa': documents}
+    """Three kinds of real text from the running Python, each paragraph once.
+
+    `split_of` tells the split of a document. Raises FileNotFoundError if this Python comes without
+    the source of its standard library.
+    """
+    texts, dedup = EmbeddedTexts(prose=[], code=[], qa=[]), _Deduplicator()
+    for topic, text in sorted(_topics().items()):
+        texts['prose'].append(Document(f'topics/{topic}', f'topics/{topic}', dedup(text)))
+    with warnings.catch_warnings(), _without_gc():
+        warnings.simplefilter('ignore') # of old source, such as invalid escape sequences
+        for origin, source, tree in _modules():
+            for kind, doc in _from_docstrings(origin, tree, dedup): texts[kind].append(doc)
+            code = dedup(strip_docstrings(source, tree))
+            texts['code'].append(Document(origin, origin, code))
+    n_quoted = _drop_quoted(texts)
+    for kind, docs in texts.items():
+        texts[kind] = [doc for doc in docs if doc.text.strip()]
+    if not texts['code']:
+        root = sysconfig.get_paths()['stdlib']
+        raise FileNotFoundError(f'no source of the standard library in {root}; give your own text')
+    version = '.'.join(map(str, sys.version_info[:3]))
+    texts.meta = dict(python=version, kept=round(dedup.kept / dedup.total, 4), quoted=n_quoted)
+    return texts

@@ -1,4 +1,4 @@
-"""Two small ideas that decide which row comes when: deal rows by deadline, and shuffle without a permutation
+"""Which row comes when: rows dealt by deadline, and shuffles that are computed instead of stored
 
 Docs: https://cptlib.github.io/cptlib/data/order.html.md"""
 
@@ -12,20 +12,29 @@ import heapq
 import numpy as np
 
 # %% ../../nbs/data/08_order.ipynb #8c7271ab
-def _deal_jobs(target, when, served, steps, bs):
-    "Earliest deadline first, job by job, over `steps`; `target` [n, sources] rows due after each of them."
+def _jobs(target, when, served):
+    "The rows to deal, as sorted triples (step it may be dealt from, deadline, source)."
     count = np.maximum(np.ceil(target[-1]).astype(np.int64) + 1 - served, 0)
-    src = np.repeat(np.arange(len(served)), count)
-    row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(served, count)
-    opens, closes = when(src, row + 1e-6), when(src, row + 1 - 1e-6)
-    jobs = iter(sorted(zip(opens.tolist(), closes.tolist(), src.tolist())))
-    job, heap, served, out = next(jobs), [], served.copy(), np.empty(target.shape, np.int64)
+    source = np.repeat(np.arange(len(served)), count)
+    first = np.repeat(np.cumsum(count) - count, count) # where the jobs of a source begin
+    row = np.arange(count.sum()) - first + np.repeat(served, count)
+    opens, closes = when(source, row + 1e-6), when(source, row + 1 - 1e-6)
+    return sorted(zip(opens.tolist(), closes.tolist(), source.tolist()))
+
+def _deal_jobs(target, when, served, steps, bs):
+    "Earliest deadline first, job by job; `target` [n, sources] holds the rows due after each step."
+    jobs = iter(_jobs(target, when, served))
+    job, open_jobs = next(jobs), []
+    served, dealt = served.copy(), np.empty(target.shape, np.int64)
     for i, step in enumerate(steps):
         for _ in range(bs):
-            while job and (job[0] < step or not heap): heapq.heappush(heap, job[1:]); job = next(jobs, None)
-            served[heapq.heappop(heap)[1]] += 1
-        out[i] = served
-    return out
+            while job and (job[0] < step or not open_jobs):
+                heapq.heappush(open_jobs, job[1:])
+                job = next(jobs, None)
+            _, source = heapq.heappop(open_jobs)
+            served[source] += 1
+        dealt[i] = served
+    return dealt
 
 # %% ../../nbs/data/08_order.ipynb #14762244
 def deal_sorted(
@@ -33,70 +42,100 @@ def deal_sorted(
     when, # (source [m], amount [m]) -> [m] step at which that amount is due
     total:np.ndarray, # [n] rows dealt in all after each step
 )->np.ndarray: # [n, sources] rows dealt after each step
-    "Earliest deadline first, where each source gains at least one row a step."
+    "Earliest deadline first, for sources that all gain at least one row a step."
     whole = np.floor(target + 1e-6).astype(np.int64)
-    n, s = target.shape
-    closes = when(np.tile(np.arange(s), n), (whole + 1 - 1e-6).ravel()).reshape(n, s)
+    n, sources = target.shape
+    source = np.tile(np.arange(sources), n)
+    closes = when(source, (whole + 1 - 1e-6).ravel()).reshape(n, sources)
     rank = closes.argsort(1, kind='stable').argsort(1, kind='stable')
-    return whole + (rank < (total - whole.sum(1))[:, None])
+    left = total - whole.sum(1)
+    return whole + (rank < left[:, None])
 
 def deal(
-    target, # steps [n] -> [n, sources] rows due after so many steps (real numbers that add up to steps*bs)
-    when, # (source [m], amount [m]) -> [m] step at which that amount is due: the inverse of `target`
+    target, # steps [n] -> [n, sources] rows due after so many steps; real numbers, bs a step
+    when, # (source [m], amount [m]) -> [m] step at which that amount is due: inverse of `target`
     served:np.ndarray, # [sources] rows dealt before `step`
     step:int, # first step to deal
     stop:int, # the step before which to end
     bs:int, # rows a step
-    block:int=None, # where the block of steps begins that ends at `stop` (default: `step`)
+    block:int=None, # first step of the block that ends at `stop` (default: `step`)
 )->np.ndarray: # [stop-step, sources] rows dealt after each step
-    "Whole rows per source and step, never a full row away from `target`: earliest deadline first."
-    due, n = target(np.arange(step if block is None else block, stop + 1)), stop - step
-    if (np.diff(due, axis=0) >= 1 - 1e-9).all(): return deal_sorted(due[-n:], when, served.sum() + bs*np.arange(1, n + 1))
+    """Whole rows per source and step, never a full row away from `target`.
+
+    Whether sorting suffices is decided for the whole block, so that the result does not depend on
+    the step in it that you begin with.
+    """
+    n = stop - step
+    due = target(np.arange(step if block is None else block, stop + 1))
+    if (np.diff(due, axis=0) >= 1 - 1e-9).all():
+        total = served.sum() + bs*np.arange(1, n + 1)
+        return deal_sorted(due[-n:], when, total)
     return _deal_jobs(due[-n:], when, served, range(step + 1, stop + 1), bs)
 
 # %% ../../nbs/data/08_order.ipynb #987f80e8
-_M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 def mixed(
     x:np.ndarray, # uint64 array, any shape
 )->np.ndarray: # uint64, same shape
     "A 64-bit hash of each number: the finalizer of splitmix64 (Steele et al. 2014)."
-    x = x ^ (x >> np.uint64(30)); x *= _M1
-    x ^= x >> np.uint64(27); x *= _M2
+    x = x ^ (x >> np.uint64(30))
+    x *= _MULTIPLIERS[0]
+    x ^= x >> np.uint64(27)
+    x *= _MULTIPLIERS[1]
     x ^= x >> np.uint64(31)
     return x
 
+# %% ../../nbs/data/08_order.ipynb #49187031
+def _round(width, key):
+    "A round function: the hash of a half of a number under `key`, cut to `width` bits."
+    mask = (1 << width) - 1
+    def hashed(half):
+        h = mixed(half.view(np.uint64) + key).view(np.int64)
+        h &= mask
+        return h
+    return hashed
+
 def _rounds(bits, key, many):
-    "Six functions: what one half of a number is xored with, given the other. Each half is hashed once and looked up, if `many` numbers come."
-    width = bits//2, bits - bits//2; mask = [(1 << w) - 1 for w in width]
+    "Six round functions; lookups instead of hashes where `many` positions come from few halves."
+    width = bits//2, bits - bits//2
     for i in range(6):
-        def hashed(half, mask=mask[i%2], key=key + np.uint64(i << 56)): h = mixed(half.view(np.uint64) + key).view(np.int64); h &= mask; return h
-        halves = width[1 - i%2]; few = len(key) == len(halves) == 1 and 2 << halves[0] <= many
-        yield hashed(np.arange(1 << halves[0])).take if few else hashed
+        hashed = _round(width[i % 2], key + np.uint64(i << 56))
+        given = width[1 - i % 2] # bits of the half that is hashed
+        one_source = len(key) == len(given) == 1
+        if one_source and 2 << given[0] <= many: yield hashed(np.arange(1 << given[0])).take
+        else: yield hashed
 
 def _feistel(x, bits, rounds):
     "Permute each `x` within 2**bits."
-    b = bits - bits//2
-    left, right = x >> b, x & ((1 << b) - 1)
+    half = bits - bits//2
+    left, right = x >> half, x & ((1 << half) - 1)
     for f in rounds:
-        h = f(right); h ^= left
+        h = f(right)
+        h ^= left
         left, right = right, h
-    return (left << b) | right
+    return (left << half) | right
 
 # %% ../../nbs/data/08_order.ipynb #4f097878
 _tables = {}
 
 def _table(n, key):
+    "The shuffle of `n` rows under `key`."
     if (n, key) not in _tables:
         if len(_tables) > 4096: _tables.clear()
-        _tables[n, key] = mixed(mixed(np.arange(n, dtype=np.uint64) + np.uint64(key))).argsort(kind='stable')
+        hashes = mixed(mixed(np.arange(n, dtype=np.uint64) + np.uint64(key)))
+        _tables[n, key] = hashes.argsort(kind='stable')
     return _tables[n, key]
 
 def _by_table(x, n, key):
-    "`shuffled` for small sources: a table for each `n` and `key`; all arrays [m]."
-    (kinds, group), out = np.unique(np.stack([n.astype(np.uint64), key]), axis=1, return_inverse=True), np.empty(len(x), np.int64)
-    members = np.split(group.ravel().argsort(kind='stable'), np.bincount(group.ravel()).cumsum()[:-1])
-    for (nn, kk), m in zip(kinds.T.tolist(), members): out[m] = _table(nn, kk)[x[m]]
+    "`shuffled` for small sources, with one table for each `n` and `key`; all arrays [m]."
+    pairs = np.stack([n.astype(np.uint64), key])
+    tables, group = np.unique(pairs, axis=1, return_inverse=True)
+    group, out = group.ravel(), np.empty(len(x), np.int64)
+    ends = np.bincount(group).cumsum()[:-1]
+    members = np.split(group.argsort(kind='stable'), ends)
+    for (size, seed), m in zip(tables.T.tolist(), members):
+        out[m] = _table(size, seed)[x[m]]
     return out
 
 # %% ../../nbs/data/08_order.ipynb #93034e0f
@@ -104,10 +143,13 @@ def _walk(x, n, key, rounds=None):
     "`shuffled` by cycle walking; `n` and `key` have one element or as many as `x`."
     bits = np.ceil(np.log2(n)).astype(np.int64)
     rounds = rounds or list(_rounds(bits, key, len(x)))
-    out = _feistel(x, bits, rounds); again = np.flatnonzero(out >= n)
-    if len(again):
-        if len(n) > 1 or len(key) > 1: rounds = None
-        out[again] = _walk(out[again], *(a if len(a) == 1 else a[again] for a in (n, key)), rounds)
+    out = _feistel(x, bits, rounds)
+    again = np.flatnonzero(out >= n)
+    if not len(again): return out
+    n_again = n if len(n) == 1 else n[again]
+    key_again = key if len(key) == 1 else key[again]
+    if len(n) > 1 or len(key) > 1: rounds = None
+    out[again] = _walk(out[again], n_again, key_again, rounds)
     return out
 
 def shuffled(
@@ -115,11 +157,13 @@ def shuffled(
     n:np.ndarray, # [m] (or one number) rows of the source
     key:np.ndarray, # [m] (or one number) uint64, one for each source and epoch
 )->np.ndarray: # [m] rows; for a fixed n and key a one-to-one map
-    "Where position `x` of an epoch lands: a seeded bijection of 0..n-1, computed, not stored."
-    x, n, key = (np.atleast_1d(np.asarray(a, t)) for a, t in ((x, np.int64), (n, np.int64), (key, np.uint64)))
+    "The row at position `x` of an epoch: a seeded bijection of 0..n-1, computed, not stored."
+    x, n = (np.atleast_1d(np.asarray(a, np.int64)) for a in (x, n))
+    key = np.atleast_1d(np.asarray(key, np.uint64))
     small = n <= 256
     if not small.any(): return _walk(x, n, key)
     x, n, key, small = np.broadcast_arrays(x, n, key, small)
-    out, big = np.empty(len(x), np.int64), ~small
-    out[small], out[big] = _by_table(x[small], n[small], key[small]), _walk(x[big], n[big], key[big])
+    out, large = np.empty(len(x), np.int64), ~small
+    out[small] = _by_table(x[small], n[small], key[small])
+    out[large] = _walk(x[large], n[large], key[large])
     return out

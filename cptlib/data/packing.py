@@ -1,4 +1,4 @@
-"""Documents into rows of one length: one after the other, or so that few are cut; and what keeps them apart inside a row
+"""Documents into rows of one length, joined or packed best-fit, and what keeps them apart inside a row
 
 Docs: https://cptlib.github.io/cptlib/data/packing.html.md"""
 
@@ -15,93 +15,138 @@ import numpy as np, torch
 # %% ../../nbs/data/03_packing.ipynb #040341e3
 def best_fit(
     lengths, # [documents] tokens of each, 1 to `size`
-    size:int, # tokens that a row holds
+    size:int, # tokens that fit into a row
 )->np.ndarray: # [documents] the row of each
-    "Pack documents into few rows (best-fit decreasing). Raises ValueError for a document that no row holds."
+    "Pack documents into few rows (best-fit decreasing). Raises ValueError if one fits into no row."
     lengths = np.asarray(lengths)
     if len(lengths) and not 1 <= lengths.min() <= lengths.max() <= size:
-        raise ValueError(f'documents of {lengths.min()} to {lengths.max()} tokens, and rows of {size}; cut long ones first, leave out empty ones')
-    rooms, rows, out, n = [], {}, np.empty(len(lengths), np.int64), 0 # kinds of room, sorted; rows that have it
-    for d in np.argsort(-lengths, kind='stable').tolist():
-        k, need = bisect_left(rooms, lengths[d]), int(lengths[d])
-        if k < len(rooms): room = rooms[k]; row = rows[room].pop()
-        else: room, row, n = None, n, n + 1
-        if room and not rows[room]: rooms.pop(k)
-        left, out[d] = (room or size) - need, row
-        if left and not rows.setdefault(left, []): insort(rooms, left)
-        if left: rows[left].append(row)
-    return out
+        raise ValueError(f'documents of {lengths.min()} to {lengths.max()} tokens, and rows of '
+                         f'{size}; cut long ones first, leave out empty ones')
+    rooms = [] # the different rooms that rows have left, sorted
+    rows = {} # room -> rows with that much of it left
+    row_of, n_rows = np.empty(len(lengths), np.int64), 0
+    for doc in np.argsort(-lengths, kind='stable').tolist():
+        length = int(lengths[doc])
+        at = bisect_left(rooms, length)
+        if at < len(rooms):
+            room = rooms[at]
+            row = rows[room].pop()
+            if not rows[room]: rooms.pop(at)
+        else:
+            room, row = size, n_rows
+            n_rows += 1
+        row_of[doc] = row
+        left = room - length
+        if not left: continue
+        if not rows.setdefault(left, []): insort(rooms, left)
+        rows[left].append(row)
+    return row_of
 
 # %% ../../nbs/data/03_packing.ipynb #6c151742
+def _count_up(sizes):
+    "0, 1, ... up to each size: [2, 3] -> [0, 1, 0, 1, 2]."
+    begins = sizes.cumsum() - sizes
+    return np.arange(sizes.sum()) - np.repeat(begins, sizes)
+
+def _cut(lengths, size):
+    "Pieces of at most `size` tokens: where each begins in the stream, and its tokens."
+    n_pieces = -(-lengths//size) # of each document, rounded up
+    within = _count_up(n_pieces)*size # where a piece begins in its document
+    begins = np.repeat(lengths.cumsum() - lengths, n_pieces) + within
+    rest = np.repeat(lengths, n_pieces) - within
+    return begins, np.minimum(rest, size)
+
+# %% ../../nbs/data/03_packing.ipynb #7b2d0317
 class Packed(NamedTuple):
     "Where each token of a stream of documents goes, and what that costs."
     index:np.ndarray # [rows, size] number of the token in the stream; -1 = padding
-    padding:float # share of all places that hold no token
-    cut:float # share of the documents that are not whole in one row
-
-def _cut(lengths, size):
-    "Pieces of at most `size` tokens: where each begins in the stream, and how long it is."
-    n = -(-lengths//size); within = np.arange(n.sum()) - np.repeat(n.cumsum() - n, n)
-    begins = np.repeat(lengths.cumsum() - lengths, n) + within*size
-    return begins, np.minimum(np.repeat(lengths, n) - within*size, size)
+    padding:float # share of all places that hold no token, 0 to 1
+    cut:float # share of the documents that are not whole in one row, 0 to 1
 
 def pack(
     lengths, # [documents] tokens of each, end-of-text included
     size:int, # tokens of a row: `row_len` + 1
 )->Packed:
-    "Pack documents whole into rows. Raises ValueError for a row without room."
+    "Pack documents into rows, whole where they fit. Raises ValueError for rows below two tokens."
     if size < 2: raise ValueError(f'rows of {size} tokens; a row has two or more')
-    lengths = np.asarray(lengths, np.int64); lengths = lengths[lengths > 0]
-    begins, long = _cut(lengths, size); row = best_fit(long, size)
-    order = np.lexsort((np.arange(len(row)), row))
-    row, begins, long = row[order], begins[order], long[order]
-    first = np.r_[True, row[1:] != row[:-1]][:len(row)]; before = long.cumsum() - long
-    start = before - np.repeat(before[first], np.diff(np.r_[np.flatnonzero(first), len(row)]))
+    lengths = np.asarray(lengths, np.int64)
+    lengths = lengths[lengths > 0]
+    begins, tokens = _cut(lengths, size)
+    row = best_fit(tokens, size)
+    by_row = np.argsort(row, kind='stable')
+    row, begins, tokens = row[by_row], begins[by_row], tokens[by_row]
+    before = tokens.cumsum() - tokens # tokens before each piece
+    column = before - before[np.searchsorted(row, row)] # less those before the first of its row
+    within = _count_up(tokens)
     index = np.full((row.max(initial=-1) + 1, size), -1)
-    within = np.arange(long.sum()) - np.repeat(before, long)
-    index[np.repeat(row, long), np.repeat(start, long) + within] = np.repeat(begins, long) + within
-    return Packed(index, float((index < 0).mean()) if index.size else 0., float((lengths > size).mean()) if len(lengths) else 0.)
+    places = np.repeat(row, tokens), np.repeat(column, tokens) + within
+    index[places] = np.repeat(begins, tokens) + within
+    padding = float((index < 0).mean()) if index.size else 0.
+    cut = float((lengths > size).mean()) if len(lengths) else 0.
+    return Packed(index, padding, cut)
 
+# %% ../../nbs/data/03_packing.ipynb #6f204947
 def joined(
     lengths, # [documents] tokens of each, end-of-text included
     size:int, # tokens of a row: `row_len` + 1; neighbours share one
-    before:int=0, # tokens that stand before the first
-)->float:
+    before:int=0, # tokens that stand before the first document
+)->float: # 0 to 1
     "Share of the documents that a row boundary tears when all are joined."
-    lengths = np.asarray(lengths, np.int64); ends = before + lengths.cumsum()
-    return float(((ends - 1)//(size - 1) > (ends - lengths)//(size - 1)).mean())
+    lengths = np.asarray(lengths, np.int64)
+    ends = before + lengths.cumsum()
+    first_row = (ends - lengths)//(size - 1)
+    last_row = (ends - 1)//(size - 1)
+    return float((last_row > first_row).mean())
 
 # %% ../../nbs/data/03_packing.ipynb #1a33be79
 class Layout:
     "Documents into rows, piece by piece: joined, or packed best-fit within each piece."
     def __init__(self,
-        row_len:int, # tokens that are read in a row
+        row_len:int, # tokens that the model reads in a row; a row has one more
         end:int=None, # id of the end-of-text token; needed to pack
-        packing:str=None, # 'best-fit', or None: joined
+        packing:str=None, # 'best-fit', or None to join
     ):
-        "Raises ValueError for another packing, and for packing without an end-of-text token."
-        if packing not in (None, 'best-fit'): raise ValueError(f"packing={packing!r}; choose 'best-fit', or None to join documents")
-        if packing and end is None: raise ValueError('packing pads rows with the end-of-text token, and this tokenizer has none; give Tokenizer(tokenizer, eot_id=...)')
+        "Raises ValueError for any other packing, and for packing without an end-of-text token."
+        if packing not in (None, 'best-fit'):
+            raise ValueError(f"packing={packing!r}; choose 'best-fit', or None to join documents")
+        if packing and end is None:
+            raise ValueError('packing pads rows with the end-of-text token, and this tokenizer '
+                             'has none; give Tokenizer(tokenizer, eot_id=...)')
         self.row_len, self.end, self.packing = row_len, end, packing
-        self.tokens, self.documents, self.torn, self.places = 0, 0, 0., 0
+        self.documents, self.torn = 0, 0.
+        self.tokens, self.places = 0, 0
 
-    def place(self, ids, lengths, quality=None):
-        "Token ids of some documents, the tokens of each, one quality per token -> what to write, with qualities."
+    def _pack(self, ids, lengths, quality):
+        packed = pack(lengths, self.row_len + 1)
+        self.torn += packed.cut*(lengths > 0).sum()
+        index = packed.index.ravel()
+        if not len(index): return ids, quality
+        empty = index < 0
+        if quality is not None: # padding gets the quality of the token before it
+            token_before = np.maximum.accumulate(np.where(empty, 0, np.arange(len(index))))
+            quality = quality[index[token_before]]
+        return np.where(empty, self.end, ids[index]), quality
+
+    def place(self,
+        ids:np.ndarray, # [tokens] of some documents, one after the other
+        lengths, # [documents] tokens of each, end-of-text included
+        quality:np.ndarray=None, # [tokens] one number per token
+    )->tuple: # (ids, quality) to write, with padding where packed
+        "Lay out the next documents."
         lengths = np.asarray(lengths, np.int64)
         self.documents += len(lengths)
-        if self.packing:
-            p = pack(lengths, self.row_len + 1); at = p.index.ravel()
-            self.torn += p.cut*(lengths > 0).sum()
-            last = np.maximum.accumulate(np.where(at < 0, 0, np.arange(len(at)))) # padding has the quality of what it follows
-            quality = None if quality is None else quality[at[last]]
-            ids = np.where(at < 0, self.end, ids[at]) if len(at) else ids
+        if self.packing: ids, quality = self._pack(ids, lengths, quality)
         elif len(lengths): self.torn += joined(lengths, self.row_len + 1, self.tokens)*len(lengths)
-        self.tokens += int(lengths.sum()); self.places += len(ids)
+        self.tokens += int(lengths.sum())
+        self.places += len(ids)
         return ids, quality
 
     def report(self)->dict:
-        "Share of the places that are padding, share of the documents that are cut, and how it was done."
-        return dict(packing=self.packing, end=self.end, documents=self.documents, cut=float(self.torn)/max(self.documents, 1), padding=1 - self.tokens/max(self.places, 1))
+        "How it was done, with the share of documents that are cut and of places that are padding."
+        cut = float(self.torn)/max(self.documents, 1)
+        padding = 1 - self.tokens/max(self.places, 1)
+        return dict(packing=self.packing, end=self.end, documents=self.documents,
+                    cut=cut, padding=padding)
 
 # %% ../../nbs/data/03_packing.ipynb #f9305e49
 def hide_padding(
@@ -117,21 +162,22 @@ def segments(
     x:torch.Tensor, # token ids [rows, positions]
     end:int, # id of the end-of-text token
 )->torch.Tensor: # [rows, positions] 0, 1, 2, ...: number of the document in its row
-    "Which document each token belongs to; an end-of-text token belongs to the document that it ends."
+    "Which document each token belongs to; an end-of-text token belongs to the one that it ends."
     ends = (x == end).long()
     return ends.cumsum(1) - ends
 
 def segment_positions(
     segment:torch.Tensor, # [rows, positions] of `segments`
-)->torch.Tensor: # [rows, positions] 0, 1, 2, ... from the begin of each document
+)->torch.Tensor: # [rows, positions] 0, 1, 2, ... from the beginning of each document
     "Position of each token in its document."
     at = torch.arange(segment.shape[1], device=segment.device).expand_as(segment)
-    new = torch.cat([torch.ones_like(segment[:, :1]), segment.diff(dim=1)], 1) > 0
-    return at - torch.where(new, at, 0).cummax(1).values
+    row_start = torch.ones_like(segment[:, :1])
+    starts = torch.cat([row_start, segment.diff(dim=1)], 1) > 0
+    return at - torch.where(starts, at, 0).cummax(1).values
 
 def document_mask(
     segment:torch.Tensor, # [rows, positions] of `segments`
-)->torch.Tensor: # bool [rows, 1, positions, positions]; True = may look at
+)->torch.Tensor: # bool [rows, 1, positions, positions]; True = may attend
     "Causal attention that stays inside a document, as `scaled_dot_product_attention` takes it."
     same = segment[:, :, None] == segment[:, None, :]
     return same.tril()[:, None]

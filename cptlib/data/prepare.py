@@ -1,4 +1,4 @@
-"""Texts, tokens and Hugging Face datasets into a folder of rows; asking for the same again costs nothing, asking for something else is an error that says what differs
+"""Texts, tokens and Hugging Face datasets into a folder of rows, with no work if it is there already
 
 Docs: https://cptlib.github.io/cptlib/data/prepare.html.md"""
 
@@ -13,116 +13,151 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 from fastprogress.fastprogress import progress_bar
-from .disk import RowWriter, check_folder, new_folder, read_meta, seal_folder, token_dtype
+from .disk import RowWriter, check_folder, new_folder, read_meta, seal_folder
+from .disk import token_dtype
 from .packing import Layout
 from .text import TextStream, Tokenizer, fingerprint_diff, tokenizer_fingerprint
 
 # %% ../../nbs/data/04_prepare.ipynb #5be4fcf5
 def _differences(was, want):
-    "What differs between what a folder was made of and what is wanted, in words"
-    res = fingerprint_diff(was.get('tokenizer'), want.get('tokenizer'), ('what is there', 'what is asked for'))
-    if (was.get('tokenizer') is None) != (want.get('tokenizer') is None): res.append('only one of the two has a tokenizer')
-    for k in sorted((was.keys() | want.keys()) - {'tokenizer', 'content'}):
-        if was.get(k) != want.get(k): res.append(f'{k}: {was.get(k)!r} in what is there, {want.get(k)!r} in what is asked for')
-    if not res and was['content'] != (want['content']() if callable(want['content']) else want['content']): res = ['the data is another']
-    return res
+    "How what a folder was made of differs from what is wanted, in words; empty if they agree."
+    there, asked = 'what is there', 'what is asked for'
+    tokenizers = was.get('tokenizer'), want.get('tokenizer')
+    found = fingerprint_diff(*tokenizers, (there, asked))
+    if tokenizers.count(None) == 1: found.append('only one of the two has a tokenizer')
+    for key in sorted((was.keys() | want.keys()) - {'tokenizer', 'content'}):
+        x, y = was.get(key), want.get(key)
+        if x != y: found.append(f'{key}: {x!r} in {there}, {y!r} in {asked}')
+    if found: return found
+    content = want['content']
+    if callable(content): content = content()
+    return [] if content == was['content'] else ['the data differs']
 
-def _there(path, want, overwrite):
-    "Description of what is at `path` if that is wanted, None if it is to be made; FileExistsError if something else is in the way"
-    if not path.exists() or path.is_dir() and not any(path.iterdir()): return
+# %% ../../nbs/data/04_prepare.ipynb #d5a87cac
+def _existing(path, want, overwrite):
+    """Description of the source at `path` if it is what we want, None if it is to be made.
+
+    Raises FileExistsError if something else is there that may not be replaced.
+    """
+    if not path.exists(): return None
+    if path.is_dir() and not any(path.iterdir()): return None
     name = want['name']
-    if not (path/'source.json').is_file(): raise FileExistsError(f'Source {name!r}: {path} is there and no source; give another path')
+    if not (path/'source.json').is_file():
+        raise FileExistsError(f'Source {name!r}: {path} is not a source; give another path')
     try:
-        diff = _differences(read_meta(path)['made_of'], want)
-        if not diff: return check_folder(path)
-    except ValueError:
-        if not overwrite: raise
-        return
-    if not overwrite: raise FileExistsError(f'Source {name!r}: {path} holds something else ({"; ".join(diff)}); give overwrite=True or another path')
+        found = _differences(read_meta(path)['made_of'], want)
+        if not found: return check_folder(path)
+    except ValueError: # the source is damaged, or the texts to compare with cannot be read
+        if overwrite: return None
+        raise
+    if overwrite: return None
+    raise FileExistsError(f'Source {name!r}: {path} holds something else ({"; ".join(found)}); '
+                          'give overwrite=True or another path')
 
-# %% ../../nbs/data/04_prepare.ipynb #d78e5170
 def prepare(
-    path, # The folder
-    want:dict, # What it is made of: name, tokenizer (fingerprint), `content` (a hash, or a function that finds it), and what else matters
-    write, # Function that fills an empty folder: folder -> (description, content)
-    overwrite:bool=False, # Replace another source at `path`?
-    look:bool=True, # Look at what is there first? (not possible when the content can be walked only once)
-) -> dict: # Description of the source at `path`
-    "Have a source made of `want` at `path`, without work if it is there; FileExistsError if there is another, ValueError for a name that is no string"
-    if not isinstance(want['name'], str): raise ValueError(f'the name of a source is {want["name"]!r:.60}; give a string, before the data and the path')
+    path, # the folder: str or Path
+    want:dict, # 'name', 'tokenizer' (a fingerprint), 'content' (a hash or a function), and more
+    write, # function that fills an empty folder: folder -> (description, content)
+    overwrite:bool=False, # replace a source at `path` that differs?
+    look:bool=True, # look at what is there? Impossible if the content can be read only once
+)->dict: # description of the source at `path`
+    """Have a source made of `want` at `path`, without work if it is there.
+
+    The fields of `want` are compared with those of the source that is there, the content last.
+    Raises FileExistsError if something else is there, ValueError for a name that is not a string.
+    """
+    if not isinstance(want['name'], str):
+        raise ValueError(f'the name of a source is {want["name"]!r:.60}; '
+                         'give a string, before the data and the path')
     path = Path(path)
-    if look and (meta := _there(path, want, overwrite)): return meta
+    if look and (meta := _existing(path, want, overwrite)): return meta
     made = None
     try:
         with new_folder(path, overwrite) as folder:
-            meta,content = write(folder)
+            meta, content = write(folder)
             made = want | dict(content=content)
             seal_folder(folder, meta | dict(tokenizer=want.get('tokenizer'), made_of=made))
-    except OSError: # unless another process was faster with the same
-        if made is None or not path.is_dir() or not (meta := _there(path, made, False)): raise
+    except OSError: # has another process made the same in the meantime?
+        if made is None or not path.is_dir(): raise
+        if not (meta := _existing(path, made, overwrite=False)): raise
         return meta
     return check_folder(path)
 
 # %% ../../nbs/data/04_prepare.ipynb #7624f74b
 def _pieces(a, n=1 << 22):
-    "An array in flat pieces, cut along its first axis"
+    "An array in flat pieces of about `n` items, cut along its first axis."
     step = max(1, n // max(1, a[:1].size))
     for i in range(0, len(a), step): yield a[i:i + step].reshape(-1)
 
-def _array_hash(a, dtype, vocab_size, used):
-    "Hash of the first `used` tokens as they are in the file; None if some cannot be"
-    h = hashlib.blake2b(digest_size=16)
-    for p in _pieces(a.reshape(-1)[:used]):
-        if p.min() < 0 or p.max() >= vocab_size: return
-        h.update(np.ascontiguousarray(p.astype(dtype)).tobytes())
-    return h.hexdigest()
+def _largest(a):
+    "The largest whole number in an array, 0 if there is none."
+    if a.dtype.kind not in 'iu': return 0
+    return max((int(p.max()) for p in _pieces(a)), default=0)
 
-def _write_array(folder, a, quality, **kw):
-    "Write the rows of an array; the content is the file's"
-    with RowWriter(folder, **kw) as w:
-        for p in _pieces(a): w.write(p)
-        meta = w.finish(quality)
+def _array_hash(a, dtype, vocab_size, used):
+    "Hash of the first `used` tokens as they would be in the file, None if they do not fit."
+    digest = hashlib.blake2b(digest_size=16)
+    for p in _pieces(a.reshape(-1)[:used]):
+        if p.min() < 0 or p.max() >= vocab_size: return None
+        digest.update(np.ascontiguousarray(p.astype(dtype)).tobytes())
+    return digest.hexdigest()
+
+def _write_array(folder, a, quality, **how):
+    "Write the rows of an array; their content is the hash of the file."
+    with RowWriter(folder, **how) as writer:
+        for p in _pieces(a): writer.write(p)
+        meta = writer.finish(quality)
     return meta, meta['content']
 
-# %% ../../nbs/data/04_prepare.ipynb #ec3eb241
 def prepare_array(
-    name:str, # Name of the source
-    tokens, # Token ids: one stream [n], or rows [n, row_len + 1] that share no token
-    path, # Folder to make
-    row_len:int, # Tokens that are read in a row
-    vocab_size:int=None, # None: the tokenizer's, or the largest id + 1
-    tokenizer=None, # What made the tokens, if it is at hand
-    quality=None, # One number per row
-    overwrite:bool=False, # Replace another source at `path`?
-) -> dict: # Description of the source
-    "Rows of an integer array or memory map; ValueError for ids, lengths or qualities that do not fit"
-    a,q = np.asarray(tokens), None if quality is None else np.asarray(quality, '<f4')
-    stride = row_len if a.ndim == 1 else row_len + 1
+    name:str, # name of the source
+    tokens, # token ids: one stream [n], or rows [n, row_len + 1] that share no token
+    path, # folder to make: str or Path
+    row_len:int, # tokens that the model reads in a row
+    vocab_size:int=None, # size of the vocabulary (default: the tokenizer's, or the largest id + 1)
+    tokenizer=None, # what made the tokens, if you have it
+    quality=None, # [rows] one number per row
+    overwrite:bool=False, # replace a source at `path` that differs?
+)->dict: # description of the source
+    """Rows of an integer array or memory map.
+
+    Raises ValueError for ids, row lengths or qualities that do not fit, FileExistsError if
+    something else is at `path`.
+    """
+    a = np.asarray(tokens)
+    q = None if quality is None else np.asarray(quality, '<f4')
+    is_stream = a.ndim == 1
     if tokenizer is not None: vocab_size = vocab_size or Tokenizer(tokenizer).vocab_size
-    if vocab_size is None: vocab_size = max((int(p.max()) for p in _pieces(a) if p.dtype.kind in 'iu'), default=0) + 1
+    if vocab_size is None: vocab_size = _largest(a) + 1
+    stride = row_len if is_stream else row_len + 1
+
+    def content():
+        used = (a.size - 1)//row_len*row_len + 1 if is_stream else a.size
+        return _array_hash(a, token_dtype(vocab_size), vocab_size, used)
+
     how = dict(name=name, row_len=row_len, stride=stride, vocab_size=vocab_size)
-    def content(): return _array_hash(a, token_dtype(vocab_size), vocab_size, (a.size - 1) // row_len * row_len + 1 if a.ndim == 1 else a.size)
-    want = how | dict(made='tokens', content=content, tokenizer=None if tokenizer is None else tokenizer_fingerprint(tokenizer),
-                      quality=None if q is None else hashlib.blake2b(q.tobytes(), digest_size=16).hexdigest())
+    fingerprint = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
+    q_hash = None if q is None else hashlib.blake2b(q.tobytes(), digest_size=16).hexdigest()
+    want = how | dict(made='tokens', content=content, tokenizer=fingerprint, quality=q_hash)
     return prepare(path, want, partial(_write_array, a=a, quality=q, **how), overwrite)
 
 # %% ../../nbs/data/04_prepare.ipynb #2b383c53
 def _batches(pairs, chars=1 << 20, docs=1024):
-    "(texts, qualities) in lists of a bounded size"
-    texts,qs,n = [], [], 0
-    for text,q in pairs:
+    "(texts, qualities) of at most `docs` pairs, or as many as have about `chars` characters."
+    texts, qualities, n = [], [], 0
+    for text, quality in pairs:
         texts.append(text)
-        qs.append(q)
+        qualities.append(quality)
         n += len(text)
         if n >= chars or len(texts) >= docs:
-            yield texts, qs
-            texts,qs,n = [], [], 0
-    if texts: yield texts, qs
+            yield texts, qualities
+            texts, qualities, n = [], [], 0
+    if texts: yield texts, qualities
 
 def _with_bar(items, total, name, after=2):
-    "`items`, with a progress bar if they take more than `after` seconds"
-    bar,start,n = None, None, 0
-    for n,item in enumerate(items, 1):
+    "`items`, with a progress bar if they take more than `after` seconds."
+    bar, start, n = None, None, 0
+    for n, item in enumerate(items, 1):
         start = start or time.time() # the wait for the first item is not ours
         yield item
         if bar is None and time.time() - start > after:
@@ -135,113 +170,163 @@ def _with_bar(items, total, name, after=2):
         bar.total = n
         bar.update(n)
 
+# %% ../../nbs/data/04_prepare.ipynb #7250f5b8
 def _known(tokenizer):
-    "`tokenizer` wrapped, with a warning if documents will run into each other"
+    "`tokenizer` wrapped, with a warning if documents will run into each other."
     tok = Tokenizer(tokenizer)
     if tok.eot_id is None:
-        warnings.warn('the tokenizer has no end-of-text id, so nothing marks where documents end; give Tokenizer(tokenizer, eot_id=...)', stacklevel=4)
+        warnings.warn('the tokenizer has no end-of-text id, so nothing marks where documents end; '
+                      'give Tokenizer(tokenizer, eot_id=...)', stacklevel=4)
     return tok
 
-# %% ../../nbs/data/04_prepare.ipynb #11613081
 def _refuse_empty(name, documents, longest, tok):
-    "ValueError if the longest of some documents has the length of an empty one"
-    if documents and longest < 3 and longest == len(tok.encode_joined([''])[0]): raise ValueError(f'Source {name!r}: all of its texts are empty; give texts with content, or correct how they are read')
+    "Raises ValueError if the longest of some documents has only the tokens of an empty one."
+    if not documents or longest > 2: return # an empty one has at most a begin and an end
+    empty, _ = tok.encode_joined([''])
+    if longest == len(empty):
+        raise ValueError(f'Source {name!r}: all of its texts are empty; '
+                         'give texts with content, or correct how they are read')
 
 # %% ../../nbs/data/04_prepare.ipynb #30ebd480
 def _write_texts(folder, name, stream, tok, row_len, content=None, packing=None):
-    "Write the rows of a `TextStream`; the content is its hash, or `content` if that is given"
-    total, layout, longest = len(stream.texts) if hasattr(stream.texts, '__len__') else None, Layout(row_len, tok.eot_id, packing), 0
-    with RowWriter(folder, name, row_len, tok.vocab_size, row_len + bool(packing)) as w:
-        for texts,qs in _batches(_with_bar(stream, total, name), docs=16384 if packing else 1024):
-            ids,lengths = tok.encode_joined(texts)
-            w.write(*layout.place(ids, lengths, None if stream.quality is None else np.repeat(np.array(qs, float), lengths)))
+    "Write the rows of a `TextStream`; their content is its hash, or `content` if that is given."
+    total = len(stream.texts) if hasattr(stream.texts, '__len__') else None
+    pairs = _with_bar(stream, total, name)
+    stride = row_len + 1 if packing else None
+    layout, longest = Layout(row_len, tok.eot_id, packing), 0
+    with RowWriter(folder, name, row_len, tok.vocab_size, stride) as writer:
+        for texts, qualities in _batches(pairs, docs=16384 if packing else 1024):
+            ids, lengths = tok.encode_joined(texts)
+            per_token = None
+            if stream.quality is not None:
+                per_token = np.repeat(np.array(qualities, float), lengths)
+            writer.write(*layout.place(ids, lengths, per_token))
             longest = max(longest, *lengths)
         _refuse_empty(name, layout.documents, longest, tok)
-        return w.finish() | layout.report(), content or stream.content
+        return writer.finish() | layout.report(), content or stream.content
 
 def prepare_texts(
-    name:str, # Name of the source
-    texts, # str or UTF-8 bytes: a list, or an iterator that is walked once
+    name:str, # name of the source
+    texts, # str or UTF-8 bytes: a list, or an iterator that is read once
     tokenizer, # `ByteTokenizer`, Hugging Face tokenizer, or function from text to ids
-    path, # Folder to make
-    row_len:int, # Tokens that are read in a row; consecutive rows share one token
-    quality=None, # One number per text; a row has the mean over its tokens
-    overwrite:bool=False, # Replace another source at `path`?
-    content:str=None, # A name for exactly these texts, such as a version; None: their hash
-    packing:str=None, # 'best-fit': cut few documents, pad rows; None: join them and cut where a row ends
-) -> dict: # Description of the source
-    "Rows of documents joined by the end-of-text token; ValueError naming the document that is not text"
-    tok,stream = _known(tokenizer), TextStream(texts, quality, name)
-    def walk():
+    path, # folder to make: str or Path
+    row_len:int, # tokens that the model reads in a row; joined rows share one token with the next
+    quality=None, # [texts] one number per text; a row has the mean over its tokens
+    overwrite:bool=False, # replace a source at `path` that differs?
+    content:str=None, # your name for exactly these texts, such as a version (default: their hash)
+    packing:str=None, # 'best-fit': cut few documents, pad rows; None: join all, cut at row ends
+)->dict: # description of the source
+    """Rows of documents, each followed by the end-of-text token.
+
+    Raises ValueError naming the document that is not text, FileExistsError if something else is at
+    `path`.
+    """
+    tok, stream = _known(tokenizer), TextStream(texts, quality, name)
+    Layout(row_len, tok.eot_id, packing) # impossible packing fails before any work
+
+    def hash_texts():
         for _ in stream: pass
         return stream.content
-    Layout(row_len, tok.eot_id, packing)
-    want = dict(name=name, made='texts', row_len=row_len, tokenizer=tokenizer_fingerprint(tok), quality=quality is not None, content=content or walk, packing=packing)
-    once = any(iter(o) is o for o in (texts, quality) if o is not None)
-    return prepare(path, want, partial(_write_texts, name=name, stream=stream, tok=tok, row_len=row_len, content=content, packing=packing), overwrite,
-                   look=bool(content) or not (once and overwrite))
+
+    want = dict(name=name, made='texts', row_len=row_len, tokenizer=tokenizer_fingerprint(tok),
+                quality=quality is not None, content=content or hash_texts, packing=packing)
+    write = partial(_write_texts, name=name, stream=stream, tok=tok, row_len=row_len,
+                    content=content, packing=packing)
+    given = [o for o in (texts, quality) if o is not None]
+    read_once = any(iter(o) is o for o in given) # hashing uses them up; then none is left to write
+    look = bool(content) or not (read_once and overwrite)
+    return prepare(path, want, write, overwrite, look)
 
 # %% ../../nbs/data/04_prepare.ipynb #08cb682c
 def _tokenize(batch, numbers, name, tok, column, quality):
-    "One batch of a dataset as token ids, and qualities"
+    "One batch of a dataset as lists of token ids, and qualities."
     stream = TextStream(batch[column], batch[quality] if quality else None, name)
-    texts,qs = zip(*stream.walk(numbers))
-    joined,lengths = tok.encode_joined(texts)
-    if joined.size and (joined.min() < 0 or joined.max() >= 2**32): raise ValueError(f'Source {name!r}: the tokenizer gives ids outside 0 to 2**32')
-    return dict(ids=np.split(joined.astype(np.uint32), np.cumsum(lengths)[:-1])) | (dict(quality=list(qs)) if quality else {})
+    texts, qualities = zip(*stream.walk(numbers), strict=True)
+    ids, lengths = tok.encode_joined(texts)
+    if ids.size and (ids.min() < 0 or ids.max() >= 2**32):
+        raise ValueError(f'Source {name!r}: the tokenizer gives ids outside 0 to 2**32')
+    ends = np.cumsum(lengths)
+    columns = dict(ids=np.split(ids.astype(np.uint32), ends[:-1]))
+    if quality: columns['quality'] = list(qualities)
+    return columns
+
+def _map(dataset, folder, name, num_proc, quality, **kwargs):
+    "A `datasets.Dataset` of token ids and qualities, with its files in `folder/'map'`."
+    from datasets import Features, Sequence, Value # slow to import
+    features = dict(ids=Sequence(Value('uint32')))
+    if quality: features['quality'] = Value('float64')
+    (folder/'map').mkdir()
+    return dataset.map(
+        partial(_tokenize, name=name, quality=quality, **kwargs), batched=True, with_indices=True,
+        features=Features(features), remove_columns=dataset.column_names, num_proc=num_proc,
+        load_from_cache_file=False, cache_file_name=str(folder/'map'/'ids.arrow'),
+        new_fingerprint=folder.name, desc=f'tokens of {name}')
 
 def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_proc, packing):
-    "Write the rows of a `datasets.Dataset`; the content is its fingerprint"
-    from datasets import Features, Sequence, Value
-    features = Features(ids=Sequence(Value('uint32')), **(dict(quality=Value('float64')) if quality else {}))
-    (folder/'map').mkdir()
-    mapped = dataset.map(partial(_tokenize, name=name, tok=tok, column=column, quality=quality), batched=True, with_indices=True,
-                         features=features, remove_columns=dataset.column_names, num_proc=num_proc, load_from_cache_file=False,
-                         cache_file_name=str(folder/'map'/'ids.arrow'), new_fingerprint=folder.name, desc=f'tokens of {name}')
+    "Write the rows of a `datasets.Dataset`; their content is its fingerprint."
+    mapped = _map(dataset, folder, name, num_proc, quality, tok=tok, column=column)
+    tables = mapped.with_format('arrow').iter(batch_size=16384 if packing else 1000)
+    stride = row_len + 1 if packing else None
     layout, longest = Layout(row_len, tok.eot_id, packing), 0
-    with RowWriter(folder, name, row_len, tok.vocab_size, row_len + bool(packing)) as w:
-        for table in mapped.with_format('arrow').iter(batch_size=16384 if packing else 1000):
-            ids = table['ids'].combine_chunks(); lengths = ids.value_lengths().to_numpy()
-            w.write(*layout.place(ids.flatten().to_numpy(), lengths, np.repeat(table['quality'].to_numpy(), lengths) if quality else None))
+    with RowWriter(folder, name, row_len, tok.vocab_size, stride) as writer:
+        for table in tables:
+            lists = table['ids'].combine_chunks()
+            ids, lengths = lists.flatten().to_numpy(), lists.value_lengths().to_numpy()
+            per_token = np.repeat(table['quality'].to_numpy(), lengths) if quality else None
+            writer.write(*layout.place(ids, lengths, per_token))
             longest = max(longest, lengths.max())
         _refuse_empty(name, layout.documents, longest, tok)
         shutil.rmtree(folder/'map')
-        return w.finish() | layout.report(), dataset._fingerprint
+        return writer.finish() | layout.report(), dataset._fingerprint
 
 # %% ../../nbs/data/04_prepare.ipynb #98bb88b7
 class _Column:
-    "One column of a stream, walked anew each time"
-    def __init__(self, dataset, name): self.dataset,self.name = dataset,name
-    def __iter__(self): return (o[self.name] for o in self.dataset)
+    "One column of a stream, read anew each time."
+    def __init__(self, dataset, name): self.dataset, self.name = dataset, name
+    def __iter__(self): return (row[self.name] for row in self.dataset)
 
 def _check_dataset(name, dataset, columns):
-    "ValueError unless `dataset` is one split with these columns"
+    "Raises ValueError unless `dataset` is one split with these columns."
     from datasets import Dataset, IterableDataset
     if hasattr(dataset, 'keys'):
-        raise ValueError(f'Source {name!r}: the dataset has the splits {", ".join(dataset)}; give one, such as dataset[{next(iter(dataset))!r}]')
+        splits = list(dataset)
+        raise ValueError(f'Source {name!r}: the dataset has the splits {", ".join(splits)}; '
+                         f'give one, such as dataset[{splits[0]!r}]')
     if not isinstance(dataset, (Dataset, IterableDataset)):
-        raise ValueError(f'Source {name!r}: {type(dataset).__name__} is no dataset; use from_texts for lists and iterators')
-    missing = [c for c in columns if c and c not in (dataset.column_names or columns)]
-    if missing: raise ValueError(f'Source {name!r}: no column {missing[0]!r} in {dataset.column_names}; give column= or quality=')
+        raise ValueError(f'Source {name!r}: {type(dataset).__name__} is not a dataset; '
+                         'use from_texts for lists and iterators')
+    known = dataset.column_names or columns # a stream may not know its columns
+    missing = [c for c in columns if c and c not in known]
+    if missing:
+        raise ValueError(f'Source {name!r}: no column {missing[0]!r} in {dataset.column_names}; '
+                         'give column= or quality=')
 
-# %% ../../nbs/data/04_prepare.ipynb #24a2e504
 def prepare_dataset(
-    name:str, # Name of the source
+    name:str, # name of the source
     dataset, # `datasets.Dataset` or `IterableDataset`: one split
     tokenizer, # `ByteTokenizer`, Hugging Face tokenizer, or function from text to ids
-    path, # Folder to make
-    row_len:int, # Tokens that are read in a row; consecutive rows share one token
-    column:str='text', # Column of the texts
-    quality:str=None, # Column with one number per text
-    num_proc:int=None, # Processes to tokenize on; None: this one
-    overwrite:bool=False, # Replace another source at `path`?
-    packing:str=None, # 'best-fit': cut few documents, pad rows; None: join them and cut where a row ends
-) -> dict: # Description of the source
-    "Rows of the texts of a Hugging Face dataset; ValueError for splits, columns or texts that do not fit"
+    path, # folder to make: str or Path
+    row_len:int, # tokens that the model reads in a row; joined rows share one token with the next
+    column:str='text', # column of the texts
+    quality:str=None, # column with one number per text
+    num_proc:int=None, # processes to tokenize on (default: this one)
+    overwrite:bool=False, # replace a source at `path` that differs?
+    packing:str=None, # 'best-fit': cut few documents, pad rows; None: join all, cut at row ends
+)->dict: # description of the source
+    """Rows of the texts of a Hugging Face dataset.
+
+    Raises ValueError for splits, columns or texts that do not fit, FileExistsError if something
+    else is at `path`.
+    """
     _check_dataset(name, dataset, (column, quality))
     if not hasattr(dataset, '_fingerprint'):
-        return prepare_texts(name, _Column(dataset, column), tokenizer, path, row_len, _Column(dataset, quality) if quality else None, overwrite, packing=packing)
-    tok,how = _known(tokenizer), dict(name=name, row_len=row_len, column=column, quality=quality, packing=packing)
-    Layout(row_len, tok.eot_id, packing)
-    want = how | dict(made='dataset', tokenizer=tokenizer_fingerprint(tok), content=dataset._fingerprint)
-    return prepare(path, want, partial(_write_dataset, dataset=dataset, tok=tok, num_proc=num_proc, **how), overwrite)
+        qualities = _Column(dataset, quality) if quality else None
+        return prepare_texts(name, _Column(dataset, column), tokenizer, path, row_len, qualities,
+                             overwrite, packing=packing)
+    tok = _known(tokenizer)
+    Layout(row_len, tok.eot_id, packing) # impossible packing fails before any work
+    how = dict(name=name, row_len=row_len, column=column, quality=quality, packing=packing)
+    want = how | dict(made='dataset', content=dataset._fingerprint,
+                      tokenizer=tokenizer_fingerprint(tok))
+    write = partial(_write_dataset, dataset=dataset, tok=tok, num_proc=num_proc, **how)
+    return prepare(path, want, write, overwrite)

@@ -1,4 +1,4 @@
-"""One kind of text as fixed-length token rows in a memory-mapped file: made once from texts, tokens or any Hugging Face dataset, then only read
+"""One kind of text as rows of tokens in a memory-mapped file: prepared once, then only read
 
 Docs: https://cptlib.github.io/cptlib/data/source.html.md"""
 
@@ -8,7 +8,7 @@ Docs: https://cptlib.github.io/cptlib/data/source.html.md"""
 __all__ = ['Source', 'embedded_sources', 'Parts', 'JoinedSource']
 
 # %% ../../nbs/data/05_source.ipynb #22438f41
-import hashlib, html, mmap, os, sys
+import hashlib, html, json, mmap, os, sys
 from functools import cache
 from pathlib import Path
 import numpy as np
@@ -16,224 +16,398 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from . import embedded
 from .disk import check_folder
-from .prepare import prepare_array, prepare_dataset, prepare_texts
-from .text import ByteTokenizer, Tokenizer, embedded_texts, fingerprint_diff, split_of, tokenizer_fingerprint
+from .prepare import prepare, prepare_array, prepare_dataset, prepare_texts
+from .text import ByteTokenizer, Tokenizer, embedded_texts, fingerprint_diff
+from .text import split_of, tokenizer_fingerprint
 
 # %% ../../nbs/data/05_source.ipynb #5ba7b762
 class Source:
-    "Fixed-length rows of tokens, memory-mapped: `len(source)` rows of `row_len` + 1"
+    "Fixed-length rows of tokens, memory-mapped: `len(source)` rows of `row_len` + 1 tokens."
     def __init__(self,
-        path, # Folder of the source
-        meta:dict, # Its description, as `check_folder` gives it
-        tokenizer=None, # The tokenizer that made it, to decode rows
+        path, # folder of the source
+        meta:dict, # its description, as `check_folder` returns it
+        tokenizer=None, # the tokenizer that made it, to decode rows
     ):
-        self.path, self.meta, self.tokenizer, self.fingerprint = Path(path), meta, tokenizer, meta.get('tokenizer')
-        self.name, self.row_len, self.stride, self.vocab_size, self.content = (
-            meta[k] for k in ('name', 'row_len', 'stride', 'vocab_size', 'content'))
-        self.pad = meta['end'] if meta.get('packing') else None
-        if tokenizer is None and (self.fingerprint or {}).get('kind') == 'bytes': self.tokenizer = ByteTokenizer()
+        self.path, self.meta = Path(path), meta
+        self.name, self.content = meta['name'], meta['content']
+        self.row_len, self.stride = meta['row_len'], meta['stride']
+        self.vocab_size, self.fingerprint = meta['vocab_size'], meta.get('tokenizer')
+        self.pad = meta['end'] if meta.get('packing') else None # the token that fills packed rows
+        self.tokenizer = tokenizer or self._own_tokenizer()
         self.dtype = np.dtype(meta['dtype'])
         self.view = self._rows()
-        self.quality, self.by_quality = self._per_row('quality.bin', 'f'), self._per_row('by_quality.bin', 'u')
+        self.quality = self._per_row('quality.bin', 'f')
+        self.by_quality = self._per_row('by_quality.bin', 'u') # row numbers, worst first
+
+    def _own_tokenizer(self):
+        "A source of bytes knows how to decode itself."
+        return ByteTokenizer() if (self.fingerprint or {}).get('kind') == 'bytes' else None
 
     def _rows(self):
-        "The file as an array of rows, which overlap by a token unless they stand for themselves"
-        size, tokens = self.dtype.itemsize, np.memmap(self.path/'tokens.bin', self.dtype, mode='r')
+        "The file as an array of rows; in a stream of tokens, neighbouring rows share a token."
+        size, length = self.dtype.itemsize, self.row_len + 1
+        tokens = np.memmap(self.path/'tokens.bin', self.dtype, mode='r')
         self._advise = getattr(tokens._mmap, 'madvise', None)
-        if hasattr(mmap, 'MADV_RANDOM'): self._advise(mmap.MADV_RANDOM) # rows come in any order: do not read on after each
-        self._items = np.ndarray(len(self), f'V{size*(self.row_len + 1)}', tokens, strides=self.stride*size) # a row as one item
-        self._row = np.dtype((self.dtype, (self.row_len + 1,)))
-        return np.lib.stride_tricks.as_strided(np.asarray(tokens), (len(self), self.row_len + 1), (self.stride * size, size), writeable=False)
+        if hasattr(mmap, 'MADV_RANDOM'): self._advise(mmap.MADV_RANDOM)
+        step = self.stride*size
+        as_item = f'V{size*length}' # a whole row as one item, which numpy copies in one go
+        self._items = np.ndarray(len(self), as_item, tokens, strides=step)
+        self._row = np.dtype((self.dtype, (length,)))
+        shape, strides = (len(self), length), (step, size)
+        return np.lib.stride_tricks.as_strided(np.asarray(tokens), shape, strides, writeable=False)
 
     def _per_row(self, name, kind):
-        "A memory-mapped number per row, or None"
-        if name not in self.meta['files']: return
-        return np.memmap(self.path/name, f'<{kind}{self.meta["files"][name]["bytes"] // len(self)}', mode='r')
+        "One memory-mapped number per row, or None."
+        if name not in self.meta['files']: return None
+        size = self.meta['files'][name]['bytes'] // len(self)
+        return np.memmap(self.path/name, f'<{kind}{size}', mode='r')
 
-    def take(self,
-        ids, # Row numbers, in any order, repeats allowed
-        out:np.ndarray=None, # [len(ids), row_len + 1] of any integer type: filled and returned
-    ) -> np.ndarray: # [len(ids), row_len + 1], of the file's type unless `out` is given
-        "A copy of some rows"
-        rows = self._items[ids].view(self._row) # one copy of memory per row
-        if out is None: return rows
-        out[:] = rows
-        return out
-
-    def read_ahead(self,
-        ids:np.ndarray, # Row numbers
-    ):
-        "Ask the system to bring rows from the disk, all at once and without waiting"
-        if not hasattr(mmap, 'MADV_WILLNEED'): return
-        step, size = self.stride*self.dtype.itemsize, self._items.itemsize
-        for at in (ids*step).tolist():
-            begin = at//mmap.PAGESIZE*mmap.PAGESIZE
-            self._advise(mmap.MADV_WILLNEED, begin, at - begin + size)
-
-    def verify(self):
-        "Hash every file; ValueError naming the one that was altered"
-        return check_folder(self.path, check=True) and self
-
-    def rows(self, ids): return self.take(ids)
     def __len__(self): return self.meta['rows']
     def __getitem__(self, i): return self.view[i]
     def __reduce__(self): return Source.open, (self.path, False)
-    def __repr__(self): return f'Source({self.name!r}, {len(self):,} rows of {self.row_len} + 1 {self.dtype.name})'
-
-# %% ../../nbs/data/05_source.ipynb #97f561e6
-@patch(cls_method=True)
-def open(cls:Source,
-    path, # Folder of the source
-    check:bool=None, # None: sizes, and content if a file was touched; True: always content; False: sizes only
-    tokenizer=None, # To decode rows: the one that made the source
-) -> Source:
-    "The source at `path`; ValueError if a file was truncated or altered, or if another tokenizer made it"
-    meta = check_folder(path, check)
-    theirs = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
-    if diff := fingerprint_diff(meta.get('tokenizer'), theirs, ('the source', 'the tokenizer given')):
-        raise ValueError(f'Source {meta["name"]!r}: another tokenizer made it ({"; ".join(diff)}); give that one or prepare the text again')
-    if 'shards' not in meta: return cls(path, meta, tokenizer)
-    from cptlib.data.source import JoinedSource # the next chapter: rows in the folders of other sources
-    return JoinedSource(path, meta, tokenizer, check)
-
-@patch
-def _repr_html_(self:Source):
-    meta = self.meta
-    cells = dict(source=self.name, rows=f'{len(self):,}', row=f'{self.row_len} + 1', targets=f'{len(self) * self.row_len:,}', type=self.dtype.name,
-                 vocabulary=f'{self.vocab_size:,}', tokenizer=(self.fingerprint or {}).get('kind', 'not known'),
-                 cut=f"{meta['cut']:.0%} of {meta['documents']:,} documents" if 'cut' in meta else 'not known', padding=f"{meta.get('padding', 0):.1%}",
-                 quality='no' if self.quality is None else f'{self.quality.min():.3g} to {self.quality.max():.3g}')
-    def row(tag, values): return '<tr>' + ''.join(f'<{tag}>{html.escape(str(o))}</{tag}>' for o in values) + '</tr>'
-    return f'<table>{row("th", cells)}{row("td", cells.values())}</table>'
+    def __repr__(self):
+        return f'Source({self.name!r}, {len(self):,} rows of {self.row_len} + 1 {self.dtype.name})'
 
 # %% ../../nbs/data/05_source.ipynb #2b3b813d
 @patch(cls_method=True)
 @delegates(prepare_array)
 def from_tokens(cls:Source,
-    name:str, # Name of the source
-    tokens, # 1-D array, memory map or list of token ids
-    path, # Folder to make
-    row_len:int, # Tokens that are read in a row
+    name:str, # name of the source
+    tokens, # token ids [n]: array, memory map or list
+    path, # folder to make
+    row_len:int, # tokens that the model reads in a row
     **kwargs
-) -> Source:
-    "A source of one stream of tokens; ValueError for ids, lengths or qualities that do not fit"
-    if np.ndim(tokens) != 1: raise ValueError(f'Source {name!r}: tokens of shape {np.shape(tokens)}; give one dimension, or use from_rows')
-    return cls(path, prepare_array(name, tokens, path, row_len, **kwargs), kwargs.get('tokenizer'))
+)->Source:
+    """A source made of one stream of tokens.
+
+    Raises ValueError for ids, lengths or qualities that do not fit.
+    """
+    if np.ndim(tokens) != 1:
+        raise ValueError(f'Source {name!r}: tokens of shape {np.shape(tokens)}; '
+                         'give one dimension, or use from_rows')
+    meta = prepare_array(name, tokens, path, row_len, **kwargs)
+    return cls(path, meta, kwargs.get('tokenizer'))
 
 @patch(cls_method=True)
 @delegates(prepare_array)
 def from_rows(cls:Source,
-    name:str, # Name of the source
-    rows, # [n, row_len + 1] token ids: array or memory map
-    path, # Folder to make
+    name:str, # name of the source
+    rows, # token ids [n, row_len + 1]: array or memory map
+    path, # folder to make
     **kwargs
-) -> Source:
-    "A source of rows that share no token; ValueError for ids, shapes or qualities that do not fit"
-    if np.ndim(rows) != 2: raise ValueError(f'Source {name!r}: rows of shape {np.shape(rows)}; give [number of rows, row_len + 1]')
-    return cls(path, prepare_array(name, rows, path, np.shape(rows)[1] - 1, **kwargs), kwargs.get('tokenizer'))
+)->Source:
+    """A source made of rows that share no token.
+
+    Raises ValueError for ids, shapes or qualities that do not fit.
+    """
+    if np.ndim(rows) != 2:
+        raise ValueError(f'Source {name!r}: rows of shape {np.shape(rows)}; '
+                         'give [number of rows, row_len + 1]')
+    meta = prepare_array(name, rows, path, np.shape(rows)[1] - 1, **kwargs)
+    return cls(path, meta, kwargs.get('tokenizer'))
+
+# %% ../../nbs/data/05_source.ipynb #de87733e
+def _described(source):
+    "What the table of a source shows: {heading: value}."
+    meta, quality = source.meta, source.quality
+    cut = f"{meta['cut']:.0%} of {meta['documents']:,} documents" if 'cut' in meta else 'not known'
+    ranged = 'no' if quality is None else f'{quality.min():.3g} to {quality.max():.3g}'
+    return dict(
+        source=source.name,
+        rows=f'{len(source):,}',
+        row=f'{source.row_len} + 1',
+        targets=f'{len(source)*source.row_len:,}',
+        type=source.dtype.name,
+        vocabulary=f'{source.vocab_size:,}',
+        tokenizer=(source.fingerprint or {}).get('kind', 'not known'),
+        cut=cut,
+        padding=f"{meta.get('padding', 0):.1%}",
+        quality=ranged,
+    )
+
+@patch
+def _repr_html_(self:Source):
+    cells = _described(self)
+    head = ''.join(f'<th>{html.escape(k)}</th>' for k in cells)
+    body = ''.join(f'<td>{html.escape(str(v))}</td>' for v in cells.values())
+    return f'<table><tr>{head}</tr><tr>{body}</tr></table>'
+
+# %% ../../nbs/data/05_source.ipynb #a6eacff2
+@patch
+def take(self:Source,
+    ids, # row numbers [n], in any order, repeats allowed
+    out:np.ndarray=None, # [n, row_len + 1] of any integer type: filled and returned
+)->np.ndarray: # [n, row_len + 1], of the file's type unless `out` is given
+    "A copy of some rows. Raises IndexError for a row that is not there."
+    rows = self._items[ids].view(self._row) # one copy of memory per row
+    if out is None: return rows
+    out[:] = rows
+    return out
+
+@patch
+def rows(self:Source,
+    ids, # row numbers [n]
+)->np.ndarray: # [n, row_len + 1]
+    "A copy of some rows; see `take`."
+    return self.take(ids)
+
+# %% ../../nbs/data/05_source.ipynb #a5cf8b09
+@patch
+def read_ahead(self:Source,
+    ids:np.ndarray, # row numbers [n]
+):
+    "Ask the system to bring rows from the disk, all at once and without waiting."
+    if not hasattr(mmap, 'MADV_WILLNEED'): return
+    step, size = self.stride*self.dtype.itemsize, self._items.itemsize
+    for at in (ids*step).tolist():
+        begin = at//mmap.PAGESIZE*mmap.PAGESIZE
+        self._advise(mmap.MADV_WILLNEED, begin, at - begin + size)
 
 # %% ../../nbs/data/05_source.ipynb #a4bf10d3
 @patch(cls_method=True)
 @delegates(prepare_texts)
 def from_texts(cls:Source,
-    name:str, # Name of the source
+    name:str, # name of the source
     texts, # str or UTF-8 bytes: a list, or an iterator that is walked once
     tokenizer, # `ByteTokenizer`, Hugging Face tokenizer, or function from text to ids
-    path, # Folder to make
-    row_len:int, # Tokens that are read in a row
-    quality=None, # One number per text; a row has the mean over its tokens
+    path, # folder to make
+    row_len:int, # tokens that the model reads in a row
+    quality=None, # one number per text; a row gets the mean over its tokens
     **kwargs
-) -> Source:
-    "A source of documents joined by the end-of-text token; ValueError naming the document that is not text"
-    return cls(path, prepare_texts(name, texts, tokenizer, path, row_len, quality, **kwargs), tokenizer)
+)->Source:
+    """A source of documents, with the end-of-text token between them.
+
+    Raises ValueError naming the document that is not text.
+    """
+    meta = prepare_texts(name, texts, tokenizer, path, row_len, quality, **kwargs)
+    return cls(path, meta, tokenizer)
 
 @patch(cls_method=True)
 @delegates(prepare_dataset)
 def from_dataset(cls:Source,
-    name:str, # Name of the source
+    name:str, # name of the source
     dataset, # `datasets.Dataset` or `IterableDataset`: one split
     tokenizer, # `ByteTokenizer`, Hugging Face tokenizer, or function from text to ids
-    path, # Folder to make
-    row_len:int, # Tokens that are read in a row
-    column:str='text', # Column of the texts
+    path, # folder to make
+    row_len:int, # tokens that the model reads in a row
+    column:str='text', # column of the texts
     **kwargs
-) -> Source:
-    "A source of a Hugging Face dataset; ValueError for splits, columns or texts that do not fit"
-    return cls(path, prepare_dataset(name, dataset, tokenizer, path, row_len, column, **kwargs), tokenizer)
+)->Source:
+    """A source made of a Hugging Face dataset.
+
+    Raises ValueError for splits, columns or texts that do not fit.
+    """
+    meta = prepare_dataset(name, dataset, tokenizer, path, row_len, column, **kwargs)
+    return cls(path, meta, tokenizer)
 
 @patch
 def decode(self:Source,
-    i:int, # Row number
-) -> str:
-    "Text of row `i`; ValueError if the tokenizer is not known"
-    if self.tokenizer is None: raise ValueError(f'Source {self.name!r}: no tokenizer to decode with; use Source.open(path, tokenizer=...)')
+    i:int, # row number
+)->str:
+    "The text of row `i`. Raises ValueError if the tokenizer is not known."
+    if self.tokenizer is None:
+        raise ValueError(f'Source {self.name!r}: no tokenizer to decode with; '
+                         'use Source.open(path, tokenizer=...)')
     return Tokenizer(self.tokenizer).decode(self.view[i])
+
+# %% ../../nbs/data/05_source.ipynb #97f561e6
+@patch(cls_method=True)
+def open(cls:Source,
+    path, # folder of the source
+    check:bool=None, # True: hash the content; False: sizes only; None: hash files touched since
+    tokenizer=None, # the one that made the source, to decode rows
+)->Source:
+    """The source in folder `path`.
+
+    Raises ValueError if a file was truncated or altered, or if another tokenizer made the source.
+    """
+    meta = check_folder(path, check)
+    given = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
+    names = ('the source', 'the tokenizer given')
+    if diff := fingerprint_diff(meta.get('tokenizer'), given, names):
+        raise ValueError(f'Source {meta["name"]!r}: another tokenizer made it ({"; ".join(diff)}); '
+                         'give that one or prepare the text again')
+    if 'shards' in meta: return JoinedSource(path, meta, tokenizer, check)
+    return cls(path, meta, tokenizer)
+
+@patch
+def verify(self:Source)->Source: # itself
+    "Hash every file. Raises ValueError naming the one that was altered."
+    check_folder(self.path, check=True)
+    return self
 
 # %% ../../nbs/data/05_source.ipynb #dae8b1b2
 def _cache_dir():
-    "Where this platform keeps what can be made again"
-    usual = {'win32': os.environ.get('LOCALAPPDATA'), 'darwin': Path.home()/'Library'/'Caches'}.get(sys.platform)
-    return Path(os.environ.get('XDG_CACHE_HOME') or usual or Path.home()/'.cache')/'cptlib'
+    "Where this platform keeps what can be made again."
+    usual = dict(win32=os.environ.get('LOCALAPPDATA'), darwin=Path.home()/'Library'/'Caches')
+    chosen = os.environ.get('XDG_CACHE_HOME') or usual.get(sys.platform)
+    return Path(chosen or Path.home()/'.cache')/'cptlib'
+
+def _short_hash(data, size): return hashlib.blake2b(data, digest_size=size).hexdigest()
 
 def embedded_sources(
-    path=None, # Folder to keep them in; None: in the user's cache folder
-    row_len:int=96, # Tokens that are read in a row
-    tokenizer=None, # None: `ByteTokenizer`
+    path=None, # folder to keep them in (default: in the user's cache folder)
+    row_len:int=96, # tokens that the model reads in a row
+    tokenizer=None, # what makes tokens of them (default: `ByteTokenizer`)
     split:str='train', # 'train' or 'valid'
-) -> list: # Sources 'prose', 'code' and 'qa'
-    "Prose, code and question-answer of this Python as sources; ValueError for another split"
-    if split not in ('train', 'valid'): raise ValueError(f"split is {split!r}; give 'train' or 'valid'")
-    tokenizer, texts = tokenizer or ByteTokenizer(), cache(embedded_texts) # read once, and only if a source is to be made
-    made_by = hashlib.blake2b(Path(embedded.__file__).read_bytes(), digest_size=6).hexdigest()
-    content = f'{split} of Python {".".join(map(str, sys.version_info[:3]))} by {made_by}'
-    if path is None:
-        key = hashlib.blake2b(repr((content, row_len, tokenizer_fingerprint(tokenizer))).encode(), digest_size=8).hexdigest()
-        path = _cache_dir()/f'embedded-{key}'
-    def walk(kind): yield from (d.text for d in texts()[kind] if split_of(d.origin) == split)
-    return [Source.from_texts(kind, walk(kind), tokenizer, Path(path)/f'{split}-{kind}', row_len, content=content) for kind in ('prose', 'code', 'qa')]
+)->list: # the `Source`s 'prose', 'code' and 'qa'
+    """Prose, code and question-answer text of this Python, as sources.
 
-# %% ../../nbs/data/05_source.ipynb #22fa9cce
-import hashlib, json, os
-from pathlib import Path
-import numpy as np
-from fastcore.basics import patch
-from .disk import check_folder
-from .prepare import prepare
-from .text import fingerprint_diff
+    Raises ValueError for another split.
+    """
+    if split not in ('train', 'valid'):
+        raise ValueError(f"split is {split!r}; give 'train' or 'valid'")
+    tokenizer = tokenizer or ByteTokenizer()
+    texts = cache(embedded_texts) # read once, and only if a source must be made
+    made_by = _short_hash(Path(embedded.__file__).read_bytes(), 6)
+    version = '.'.join(map(str, sys.version_info[:3]))
+    content = f'{split} of Python {version} by {made_by}'
+    if path is None:
+        key = repr((content, row_len, tokenizer_fingerprint(tokenizer)))
+        path = _cache_dir()/f'embedded-{_short_hash(key.encode(), 8)}'
+
+    def walk(kind):
+        for document in texts()[kind]:
+            if split_of(document.origin) == split: yield document.text
+    def make(kind):
+        folder = Path(path)/f'{split}-{kind}'
+        return Source.from_texts(kind, walk(kind), tokenizer, folder, row_len, content=content)
+    return [make(kind) for kind in ('prose', 'code', 'qa')]
 
 # %% ../../nbs/data/05_source.ipynb #21b2a379
 class Parts:
     "Rows of several sources as if they were one array: shape, dtype, and reading by row numbers."
     def __init__(self,
         sources:list, # `Source`s of one row length
-        dtype:np.dtype, # type that holds all of their tokens
+        dtype:np.dtype, # a type that holds all of their tokens
     ):
-        self.sources, self.dtype, self.ends = sources, dtype, np.cumsum([len(s) for s in sources])
+        self.sources, self.dtype = sources, dtype
+        self.ends = np.cumsum([len(s) for s in sources])
         self.shape = int(self.ends[-1]), sources[0].row_len + 1
 
     def __len__(self): return self.shape[0]
+
     def __getitem__(self, i):
-        if isinstance(i, tuple): return self[i[0]][(..., *i[1:])] if np.ndim(i[0]) or isinstance(i[0], slice) else self[i[0]][i[1:]]
+        if isinstance(i, tuple): return self._pick(*i)
         if isinstance(i, slice): i = np.arange(*i.indices(len(self)))
         return self.read(np.ravel(i)).reshape(*np.shape(i), -1)
 
+    def _pick(self, rows, *rest):
+        "Rows, then columns, as in `a[rows, columns]`."
+        many = np.ndim(rows) or isinstance(rows, slice)
+        return self[rows][(..., *rest)] if many else self[rows][rest]
+
+    def _row_numbers(self, ids):
+        "Row numbers from 0 on. Raises IndexError for a row that is not there."
+        ids = np.asarray(ids)
+        ids = np.flatnonzero(ids) if ids.dtype == bool else ids.astype(np.int64)
+        bad = ids[(ids < -len(self)) | (ids >= len(self))]
+        if len(bad): raise IndexError(f'row {bad[0]} of {len(self)}')
+        return ids % len(self)
+
     def read(self,
-        ids, # [n] row numbers
+        ids, # row numbers [n]
         out:np.ndarray=None, # [n, row_len + 1], filled and returned
     )->np.ndarray: # [n, row_len + 1]
         "A copy of some rows. Raises IndexError for a row that is not there."
-        ids = np.arange(len(self))[ids] if np.asarray(ids).dtype == bool else np.asarray(ids, np.int64)
-        if len(bad := ids[(ids < -len(self)) | (ids >= len(self))]): raise IndexError(f'row {bad[0]} of {len(self)}')
-        ids = ids % len(self); part = np.searchsorted(self.ends, ids, side='right')
+        ids = self._row_numbers(ids)
+        part = np.searchsorted(self.ends, ids, side='right')
         if out is None: out = np.empty((len(ids), self.shape[1]), self.dtype)
         for k in np.unique(part):
             here, source = part == k, self.sources[k]
-            out[here] = source.take(ids[here] - (self.ends[k] - len(source)))
+            first = self.ends[k] - len(source)
+            out[here] = source.take(ids[here] - first)
         return out
 
+# %% ../../nbs/data/05_source.ipynb #5679d6ea
+def _shard_fault(first, shard):
+    "Why a shard does not fit to the first one, and the way out; None if it fits."
+    if shard.row_len != first.row_len:
+        return (f'the shard {shard.path} has rows of {shard.row_len} tokens, {first.path} of '
+                f'{first.row_len}; prepare all with one row_len')
+    names = str(first.path), str(shard.path)
+    diff = fingerprint_diff(first.fingerprint, shard.fingerprint, names)
+    one_known = (first.fingerprint is None) != (shard.fingerprint is None)
+    if one_known: diff = ['only one of the two has a tokenizer']
+    if diff:
+        return (f'another tokenizer made the shard {shard.path} ({"; ".join(diff)}); '
+                'prepare all with one')
+    if shard.pad != first.pad:
+        return (f'only one of the shards {first.path} and {shard.path} is packed; '
+                'prepare all with one packing=')
+    if (shard.quality is None) != (first.quality is None):
+        return (f'only one of the shards {first.path} and {shard.path} has a quality for each row; '
+                'prepare all with it or none')
+    return None
+
+def _check_shards(name, shards):
+    "Raises ValueError naming the first shard that does not fit to the first."
+    if not shards:
+        raise ValueError(f'Source {name!r}: no shards to join; give the folders of at least one')
+    paths = [s.path.resolve() for s in shards]
+    twice = [p for p in paths if paths.count(p) > 1]
+    if twice:
+        raise ValueError(f'Source {name!r}: the shard {twice[0]} is given twice; '
+                         'give each one once')
+    for shard in shards[1:]:
+        if fault := _shard_fault(shards[0], shard): raise ValueError(f'Source {name!r}: {fault}')
+
+# %% ../../nbs/data/05_source.ipynb #bcfbe476
+def _join_content(shards):
+    "A hash of the contents and the lengths of the shards."
+    parts = json.dumps([[s.content, len(s)] for s in shards])
+    return _short_hash(parts.encode(), 16)
+
+def _relative(to, path):
+    "The way from folder `path` to folder `to`."
+    try: return os.path.relpath(to.resolve(), Path(path).resolve())
+    except ValueError: return str(to.resolve()) # another drive of Windows
+
+def _write_quality(folder, shards):
+    "Write the quality of each row, and the row numbers sorted by it."
+    quality = np.concatenate([s.quality for s in shards])
+    quality.astype('<f4').tofile(folder/'quality.bin')
+    by_quality = np.argsort(quality, kind='stable')
+    by_quality.astype('<u4' if len(quality) < 2**32 else '<u8').tofile(folder/'by_quality.bin')
+
+def _write_join(folder, path, name, shards):
+    "Write what a joined source has of its own; returns its description and its content."
+    first = shards[0]
+    if first.quality is not None: _write_quality(folder, shards)
+    meta = dict(
+        name=name,
+        rows=sum(map(len, shards)),
+        row_len=first.row_len,
+        stride=first.row_len,
+        dtype=np.result_type(*(s.dtype for s in shards)).str,
+        vocab_size=max(s.vocab_size for s in shards),
+        left_out=sum(s.meta.get('left_out', 0) for s in shards),
+        content=_join_content(shards),
+        packing=first.meta.get('packing'),
+        end=first.meta.get('end'),
+    )
+    def entry(shard):
+        return dict(path=_relative(shard.path, path), rows=len(shard), content=shard.content)
+    meta['shards'] = [entry(s) for s in shards]
+    return meta, meta['content']
+
 # %% ../../nbs/data/05_source.ipynb #a695fb44
+def _open_shard(path, name, was, check):
+    "The shard that `was` describes, if it is still the one that was joined."
+    at = Path(os.path.normpath(Path(path)/was['path']))
+    if not at.is_dir():
+        raise ValueError(f'Source {name!r}: its shard {at} is missing; '
+                         'put it back, or join the shards again with overwrite=True')
+    shard = Source.open(at, check)
+    if shard.content == was['content']: return shard
+    raise ValueError(f'Source {name!r}: its shard {at} is not the one that was joined; '
+                     'join the shards again with overwrite=True')
+
 class JoinedSource(Source):
-    "A source whose rows lie in the folders of other sources. Raises ValueError for a shard that is missing or is another."
+    """A source whose rows lie in the folders of other sources.
+
+    Raises ValueError for a shard that is missing or has changed.
+    """
     def __init__(self,
         path, # folder of the joined source
         meta:dict, # its description
@@ -245,55 +419,19 @@ class JoinedSource(Source):
 
     def _rows(self): return Parts(self.shards, self.dtype)
     def take(self, ids, out=None): return self.view.read(ids, out)
+
     def read_ahead(self, ids):
         part = np.searchsorted(self.view.ends, ids, side='right')
-        for k in np.unique(part): self.shards[k].read_ahead(ids[part == k] - (self.view.ends[k] - len(self.shards[k])))
-    def verify(self): return check_folder(self.path, check=True) and [s.verify() for s in self.shards] and self
-    def __repr__(self): return f'Source({self.name!r}, {len(self):,} rows of {self.row_len} + 1 {self.dtype.name} in {len(self.shards)} shards)'
+        for k in np.unique(part):
+            first = self.view.ends[k] - len(self.shards[k])
+            self.shards[k].read_ahead(ids[part == k] - first)
 
-def _open_shard(path, name, was, check):
-    "The shard that `was` describes, if it is the one that was joined"
-    at = Path(os.path.normpath(Path(path)/was['path']))
-    if not at.is_dir(): raise ValueError(f'Source {name!r}: its shard {at} is missing; put it back, or join the shards again with overwrite=True')
-    shard = Source.open(at, check)
-    if shard.content != was['content']: raise ValueError(f'Source {name!r}: its shard {at} is not the one that was joined; join the shards again with overwrite=True')
-    return shard
+    def verify(self):
+        check_folder(self.path, check=True)
+        for s in self.shards: s.verify()
+        return self
 
-# %% ../../nbs/data/05_source.ipynb #5679d6ea
-def _check_shards(name, shards):
-    "ValueError naming the first shard that does not fit to the first"
-    if not shards: raise ValueError(f'Source {name!r}: no shards to join; give the folders of at least one')
-    first, paths = shards[0], [s.path.resolve() for s in shards]
-    if twice := [p for p in paths if paths.count(p) > 1]: raise ValueError(f'Source {name!r}: the shard {twice[0]} is given twice; give each one once')
-    for s in shards[1:]:
-        if s.row_len != first.row_len:
-            raise ValueError(f'Source {name!r}: the shard {s.path} has rows of {s.row_len} tokens, {first.path} of {first.row_len}; prepare all with one row_len')
-        diff = fingerprint_diff(first.fingerprint, s.fingerprint, (str(first.path), str(s.path)))
-        if (first.fingerprint is None) != (s.fingerprint is None): diff = ['only one of the two has a tokenizer']
-        if diff: raise ValueError(f'Source {name!r}: another tokenizer made the shard {s.path} ({"; ".join(diff)}); prepare all with one')
-        if s.pad != first.pad: raise ValueError(f'Source {name!r}: only one of the shards {first.path} and {s.path} is packed; prepare all with one packing=')
-        if (s.quality is None) != (first.quality is None):
-            raise ValueError(f'Source {name!r}: only one of the shards {first.path} and {s.path} has a quality for each row; prepare all with it or none')
-
-def _write_join(folder, path, name, shards):
-    "Description of the joined rows, and their content; where there is quality, each row's and the order by it"
-    rows = sum(map(len, shards))
-    if shards[0].quality is not None:
-        q = np.concatenate([s.quality for s in shards])
-        q.astype('<f4').tofile(folder/'quality.bin')
-        np.argsort(q, kind='stable').astype('<u4' if rows < 2**32 else '<u8').tofile(folder/'by_quality.bin')
-    first = shards[0]
-    meta = dict(name=name, rows=rows, row_len=first.row_len, stride=first.row_len, dtype=np.result_type(*(s.dtype for s in shards)).str,
-                vocab_size=max(s.vocab_size for s in shards), left_out=sum(s.meta.get('left_out', 0) for s in shards), content=_join_content(shards),
-                packing=first.meta.get('packing'), end=first.meta.get('end'),
-                shards=[dict(path=_relative(s.path, path), rows=len(s), content=s.content) for s in shards])
-    return meta, meta['content']
-
-def _join_content(shards): return hashlib.blake2b(json.dumps([[s.content, len(s)] for s in shards]).encode(), digest_size=16).hexdigest()
-
-def _relative(to, path):
-    try: return os.path.relpath(to.resolve(), Path(path).resolve())
-    except ValueError: return str(to.resolve()) # another drive of Windows
+    def __repr__(self): return f'{super().__repr__()[:-1]} in {len(self.shards)} shards)'
 
 # %% ../../nbs/data/05_source.ipynb #bf6358dd
 @patch(cls_method=True)
@@ -303,11 +441,22 @@ def join(cls:Source,
     path, # folder to make
     overwrite:bool=False, # replace another source at `path`?
 )->Source: # of all rows; none is copied
-    "One source of several that lie where they are. Raises ValueError naming a shard that is missing, was altered, or does not fit to the first."
+    """One source made of several that stay where they are.
+
+    Raises ValueError naming a shard that is missing, was altered, or does not fit to the first.
+    """
     for s in shards:
-        if not isinstance(s, Source) and not Path(s).is_dir(): raise ValueError(f'Source {name!r}: no shard at {s}; prepare it first, or leave it out')
+        if isinstance(s, Source) or Path(s).is_dir(): continue
+        raise ValueError(f'Source {name!r}: no shard at {s}; prepare it first, or leave it out')
     shards = [Source.open(s.path if isinstance(s, Source) else s) for s in shards]
     _check_shards(name, shards)
-    want = dict(name=name, made='join', row_len=shards[0].row_len, tokenizer=shards[0].fingerprint, content=_join_content(shards),
-                shards=[_relative(s.path, path) for s in shards])
-    return JoinedSource(path, prepare(path, want, lambda folder: _write_join(folder, path, name, shards), overwrite))
+    want = dict(
+        name=name,
+        made='join',
+        row_len=shards[0].row_len,
+        tokenizer=shards[0].fingerprint,
+        content=_join_content(shards),
+        shards=[_relative(s.path, path) for s in shards],
+    )
+    def write(folder): return _write_join(folder, path, name, shards)
+    return JoinedSource(path, prepare(path, want, write, overwrite))

@@ -1,4 +1,4 @@
-"""A tokenizer that is always there, any other one behind the same few methods, and a fingerprint that names how two tokenizers differ
+"""One interface to any tokenizer, a fingerprint that says how two tokenizers differ, and a checked walk over texts
 
 Docs: https://cptlib.github.io/cptlib/data/text.html.md"""
 
@@ -18,195 +18,262 @@ _all_ = ['Document', 'EmbeddedTexts', 'embedded_texts', 'split_of']
 
 # %% ../../nbs/data/01_text.ipynb #0c755fb9
 class ByteTokenizer:
-    "UTF-8 bytes as token ids; the byte 0xFF, which UTF-8 never uses, is the end of a text"
+    "UTF-8 bytes as token ids; the byte 0xFF, which UTF-8 never uses, ends a text."
     vocab_size, eot_id, eot_text = 256, 0xFF, '<|endoftext|>'
 
     def encode(self,
-        text:str, # Any text
-    ) -> list: # One id per UTF-8 byte
-        "Ids of `text`, without an end-of-text id"
+        text:str, # any text
+    )->list: # one id per UTF-8 byte
+        "Ids of `text`, without an end-of-text id."
         return list(text.encode())
 
     def decode(self,
-        ids, # Token ids, 0 to 255: a list or a 1-D integer array
-    ) -> str:
-        "Text of `ids`; a character that was cut in two shows as the replacement character"
-        return self.eot_text.join(b.decode(errors='replace') for b in bytes(list(map(int, ids))).split(b'\xff'))
+        ids, # token ids, 0 to 255: a list or a 1-D integer array
+    )->str:
+        "Text of `ids`; a character that was cut in two becomes the replacement character."
+        texts = bytes(list(map(int, ids))).split(b'\xff')
+        return self.eot_text.join(text.decode(errors='replace') for text in texts)
 
     def __call__(self, text): return self.encode(text)
     def __repr__(self): return 'ByteTokenizer()'
 
 # %% ../../nbs/data/01_text.ipynb #57c75497
 def _kind(tok):
-    "'bytes', 'huggingface' or 'callable': how `tok` is spoken to"
+    "How to call `tok`: 'bytes', 'huggingface' or 'callable'. Raises TypeError if we cannot."
     if isinstance(tok, ByteTokenizer): return 'bytes'
     if hasattr(tok, 'get_vocab'): return 'huggingface'
-    if callable(tok) or hasattr(tok, 'encode') and not isinstance(tok, str): return 'callable'
-    raise TypeError(f'{tok!r} is no tokenizer: give one of Hugging Face, a ByteTokenizer or a function from text to ids')
+    can_encode = hasattr(tok, 'encode') and not isinstance(tok, str)
+    if callable(tok) or can_encode: return 'callable'
+    raise TypeError(f'{tok!r} is not a tokenizer; give a Hugging Face tokenizer, a ByteTokenizer '
+                    'or a function from text to ids')
 
 def _hf_ids(tok, texts, special=False):
-    "Ids of `texts` by a tokenizer of `transformers` or `tokenizers`"
-    if hasattr(tok, 'convert_tokens_to_ids'):
-        return tok(texts, add_special_tokens=special, return_attention_mask=False, return_token_type_ids=False, verbose=False)['input_ids']
-    return [e.ids for e in tok.encode_batch(texts, add_special_tokens=special)]
+    "Ids of `texts` from a tokenizer of `transformers` or `tokenizers`."
+    if not hasattr(tok, 'convert_tokens_to_ids'): # a bare `tokenizers.Tokenizer`
+        return [e.ids for e in tok.encode_batch(texts, add_special_tokens=special)]
+    encoded = tok(texts, add_special_tokens=special, return_attention_mask=False,
+                  return_token_type_ids=False, verbose=False)
+    return encoded['input_ids']
 
 def _vocab_size(tok):
-    "Size of the vocabulary, or None where `tok` does not tell"
+    "Size of the vocabulary, or None if `tok` does not tell."
     if hasattr(tok, 'get_vocab'): return max(tok.get_vocab().values()) + 1
-    return next((int(getattr(tok, a)) for a in ('vocab_size', 'n_vocab') if getattr(tok, a, None)), None)
+    sizes = (getattr(tok, name, None) for name in ('vocab_size', 'n_vocab'))
+    return next((int(size) for size in sizes if size), None)
 
+_eot_attributes = 'eot_id', 'eos_token_id', 'sep_token_id', 'eot_token'
 _eot_names = '<|endoftext|>', '<|end_of_text|>', '</s>', '<eos>', '[SEP]'
 
 def _eot_id(tok):
-    "Id of the end-of-text token, or None where `tok` has none"
-    ids = [getattr(tok, a, None) for a in ('eot_id', 'eos_token_id', 'sep_token_id', 'eot_token')]
-    if hasattr(tok, 'token_to_id'): ids += [tok.token_to_id(o) for o in _eot_names]
-    return next((int(o) for o in ids if o is not None), None)
+    "Id of the end-of-text token, or None if `tok` has none."
+    ids = [getattr(tok, name, None) for name in _eot_attributes]
+    if hasattr(tok, 'token_to_id'): ids += [tok.token_to_id(name) for name in _eot_names]
+    return next((int(i) for i in ids if i is not None), None)
 
 def _bos_id(tok):
-    "Id that a Hugging Face tokenizer puts before every text by itself, or None"
-    plain, usual = (_hf_ids(tok, ['a text'], special=s)[0] for s in (False, True))
+    "Id that a Hugging Face tokenizer puts before each text by itself, or None."
+    plain, usual = (_hf_ids(tok, ['a text'], special)[0] for special in (False, True))
     return usual[0] if usual[:1] != plain[:1] else None
 
 # %% ../../nbs/data/01_text.ipynb #1fda3200
 class Tokenizer:
-    "Any tokenizer as this library uses it: ids without special tokens, size of the vocabulary, ids that begin and end a text"
+    "Any tokenizer behind one interface. Raises TypeError or ValueError if we cannot use it."
     def __init__(self,
-        tok, # `ByteTokenizer`, Hugging Face tokenizer, anything with `encode`, or function from text to ids
-        vocab_size:int=None, # Size of the vocabulary, where `tok` does not tell
-        eot_id:int=None, # Id that ends a text, where `tok` does not tell
+        tok, # `ByteTokenizer`, Hugging Face tokenizer, anything with `encode`, or a function
+        vocab_size:int=None, # size of the vocabulary, if `tok` does not tell
+        eot_id:int=None, # id that ends a text, if `tok` does not tell
     ):
-        if isinstance(tok, Tokenizer): vocab_size,eot_id,tok = vocab_size or tok.vocab_size, tok.eot_id if eot_id is None else eot_id, tok.tok
+        if isinstance(tok, Tokenizer):
+            vocab_size = vocab_size or tok.vocab_size
+            eot_id = tok.eot_id if eot_id is None else eot_id
+            tok = tok.tok
         self.tok, self.kind = tok, _kind(tok)
         self.vocab_size = vocab_size or _vocab_size(tok)
         self.eot_id = _eot_id(tok) if eot_id is None else eot_id
         if self.kind == 'huggingface' and getattr(tok, 'truncation', None):
-            raise ValueError(f'tokenizer truncates texts ({tok.truncation}); call `tok.no_truncation()` first')
+            raise ValueError(f'tokenizer truncates texts ({tok.truncation}); '
+                             'call `tok.no_truncation()` first')
         self.bos_id = _bos_id(tok) if self.kind == 'huggingface' else None
 
-    def encode_batch(self, texts:list) -> list: # One list or array of ids per text
-        "Ids of each of `texts`"
+    def encode_batch(self,
+        texts:list, # strings
+    )->list: # a list or an array of ids for each text
+        "Ids of each of `texts`, without special tokens."
         if self.kind == 'bytes': return [np.frombuffer(t.encode(), np.uint8) for t in texts]
         if self.kind == 'huggingface': return _hf_ids(self.tok, list(texts))
-        f = self.tok if callable(self.tok) else self.tok.encode
-        return [f(t) for t in texts]
+        encode = self.tok if callable(self.tok) else self.tok.encode
+        return [encode(t) for t in texts]
 
-    def encode_joined(self, texts:list) -> tuple: # (ids of all `texts`: 1-D integer array, tokens of each: list)
-        "Ids of `texts` one after the other, each begun and ended by the ids for that, if there are any"
+    def encode_joined(self,
+        texts:list, # strings
+    )->tuple: # (ids of all texts: 1-D integer array, number of tokens of each text: list)
+        "Ids of `texts` one after the other, each with the ids that begin and end a text."
         dtype = np.uint8 if self.kind == 'bytes' else np.int64
-        both = None if self.bos_id == self.eot_id else self.bos_id, self.eot_id # a token that does both stands once
-        begin, end = (np.array([] if i is None else [i], dtype) for i in both)
-        parts = [o for ids in self.encode_batch(texts) for o in (begin, np.asarray(ids, dtype), end)]
-        lengths = [len(begin) + len(ids) + len(end) for ids in parts[1::3]]
-        return np.concatenate([end[:0], *parts]), lengths
+        bos_id = None if self.bos_id == self.eot_id else self.bos_id # one id may do both
+        begin = np.array([] if bos_id is None else [bos_id], dtype)
+        end = np.array([] if self.eot_id is None else [self.eot_id], dtype)
+        parts, lengths = [end[:0]], []
+        for ids in self.encode_batch(texts):
+            ids = np.asarray(ids, dtype)
+            parts += [begin, ids, end]
+            lengths.append(len(begin) + len(ids) + len(end))
+        return np.concatenate(parts), lengths
 
     def __call__(self, text): return self.encode_batch([text])[0]
-    def __repr__(self): return f'Tokenizer({self.tok!r}, vocab_size={self.vocab_size}, eot_id={self.eot_id})'
+    def __repr__(self):
+        return f'Tokenizer({self.tok!r}, vocab_size={self.vocab_size}, eot_id={self.eot_id})'
 
-    def decode(self, ids) -> str:
-        "Text of `ids`, where the tokenizer can decode"
+    def decode(self,
+        ids, # token ids: a list or a 1-D integer array
+    )->str:
+        "Text of `ids`, if the tokenizer can decode."
         return self.tok.decode(list(map(int, ids)))
 
 # %% ../../nbs/data/01_text.ipynb #b37c1e07
 _probe = ('The quick brown fox, 1234567890 times.\n\n\tdef f(x): return x**2  # naïve café\n'
           'Ünïcödé ß — Ωμέγα, Привет, 你好, مرحبا, नमस्ते 🙂👍🏽\r\n   <s>"$&/()[]{}\\~`^\'')
 
-def _hash(data, size=12):
-    "Short hash of bytes, text, or anything that JSON can write"
-    if not isinstance(data, (bytes, str)): data = json.dumps(data, sort_keys=True)
-    return hashlib.blake2b(data.encode() if isinstance(data, str) else data, digest_size=size).hexdigest()
+def _hash(data):
+    "Short hash of anything that JSON can write."
+    data = json.dumps(data, sort_keys=True).encode()
+    return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 def _merges(tok):
-    "The merges of a byte-pair tokenizer as strings"
-    backend = getattr(tok, 'backend_tokenizer', tok)
-    found = json.loads(backend.to_str())['model'].get('merges') if hasattr(backend, 'to_str') else list(getattr(tok, 'bpe_ranks', []))
-    return [m if isinstance(m, str) else ' '.join(m) for m in found or []]
+    "The merges of a byte-pair tokenizer as strings, empty if it has none."
+    core = getattr(tok, 'backend_tokenizer', tok)
+    if hasattr(core, 'to_str'): merges = json.loads(core.to_str())['model'].get('merges')
+    else: merges = list(getattr(tok, 'bpe_ranks', []))
+    return [m if isinstance(m, str) else ' '.join(m) for m in merges or []]
 
 def _special(tok):
-    "Special tokens and their ids"
-    if hasattr(tok, 'all_special_tokens'): return {str(t): tok.convert_tokens_to_ids(str(t)) for t in tok.all_special_tokens}
-    return {t.content: i for i,t in tok.get_added_tokens_decoder().items() if t.special}
+    "Special tokens and their ids."
+    if hasattr(tok, 'all_special_tokens'):
+        tokens = map(str, tok.all_special_tokens)
+        return {t: tok.convert_tokens_to_ids(t) for t in tokens}
+    added = tok.get_added_tokens_decoder()
+    return {t.content: i for i, t in added.items() if t.special}
 
 # %% ../../nbs/data/01_text.ipynb #5d7441c3
 def tokenizer_fingerprint(
-    tok, # Whatever `Tokenizer` takes, or a `Tokenizer`
-) -> dict: # Fields of text, numbers and one small dictionary; a field that `tok` cannot answer is absent
-    "What makes `tok` the tokenizer it is, in fields that can be compared one by one"
+    tok, # a `Tokenizer`, or anything that it wraps
+)->dict: # text, numbers and one small dictionary; what `tok` cannot answer is left out
+    "Describe `tok` in fields that can be compared one by one."
     t = Tokenizer(tok)
-    res = dict(kind=t.kind, vocab_size=t.vocab_size, eot_id=t.eot_id, probe=_hash([int(i) for i in t(_probe)]))
+    probe = _hash([int(i) for i in t(_probe)])
+    fields = dict(kind=t.kind, vocab_size=t.vocab_size, eot_id=t.eot_id, probe=probe)
     if t.kind == 'huggingface':
-        res |= dict(special_tokens=_special(t.tok), vocabulary=_hash([sorted(t.tok.get_vocab().items()), _merges(t.tok)]),
-                    bos_id=-1 if t.bos_id is None else t.bos_id)
-    return {k:v for k,v in res.items() if v is not None}
+        vocabulary = sorted(t.tok.get_vocab().items())
+        fields['special_tokens'] = _special(t.tok)
+        fields['vocabulary'] = _hash([vocabulary, _merges(t.tok)])
+        fields['bos_id'] = -1 if t.bos_id is None else t.bos_id
+    return {field: value for field, value in fields.items() if value is not None}
 
 # %% ../../nbs/data/01_text.ipynb #bfc04698
-_labels = dict(kind='kind', vocab_size='vocabulary size', eot_id='end-of-text id', bos_id='id put before every text (-1: none)',
-               special_tokens='special token', vocabulary='vocabulary or merges (hash)', probe='ids of the probe text (hash)')
+_labels = dict(
+    kind='kind',
+    vocab_size='vocabulary size',
+    eot_id='end-of-text id',
+    bos_id='id put before every text (-1: none)',
+    special_tokens='special token',
+    vocabulary='vocabulary or merges (hash)',
+    probe='ids of the probe text (hash)')
+
+def _special_differences(a, b):
+    "(label, id in `a`, id in `b`) of each special token whose id differs."
+    for token in sorted(a.keys() | b.keys()):
+        x, y = a.get(token), b.get(token)
+        if x != y: yield f"{_labels['special_tokens']} {token!r}", x, y
 
 def fingerprint_diff(
-    a:dict, # A fingerprint of `tokenizer_fingerprint`, or None where it is unknown
-    b:dict, # Another
-    names:tuple=('this', 'that'), # What to call them
-) -> list: # One sentence per difference, empty if they agree
-    "How two tokenizers differ, in words; fields that one of them lacks are not compared"
-    def say(label, x, y): return f'{label}: {x!r} in {names[0]}, {y!r} in {names[1]}'
-    a,b,res = a or {}, b or {}, []
-    for k in (k for k in _labels if k in a and k in b and a[k] != b[k]):
-        if k != 'special_tokens': res.append(say(_labels[k], a[k], b[k])); continue
-        x,y = a[k], b[k]
-        res += [say(f'{_labels[k]} {t!r}', x.get(t), y.get(t)) for t in sorted(x.keys() | y.keys()) if x.get(t) != y.get(t)]
-    return res
+    a:dict, # a fingerprint of `tokenizer_fingerprint`, or None if it is not known
+    b:dict, # another fingerprint, or None
+    names:tuple=('this', 'that'), # what to call the two
+)->list: # one sentence per difference, empty if they agree
+    "Say how two tokenizers differ; a field that one of them lacks is not compared."
+    a, b = a or {}, b or {}
+    differences = []
+    for field, label in _labels.items():
+        if field not in a or field not in b or a[field] == b[field]: continue
+        if field == 'special_tokens': differences += _special_differences(a[field], b[field])
+        else: differences.append((label, a[field], b[field]))
+    return [f'{label}: {x!r} in {names[0]}, {y!r} in {names[1]}' for label, x, y in differences]
 
 # %% ../../nbs/data/01_text.ipynb #137680dd
 def as_text(
     text, # str or UTF-8 bytes
-    where:str, # What errors call it
-) -> tuple: # (str, its UTF-8 bytes)
-    "`text` both ways; ValueError with the place where it is not UTF-8"
-    if not isinstance(text, (str, bytes)): raise ValueError(f'{where} is {text!r:.60}, not text; give str or UTF-8 bytes, and drop what is missing')
+    where:str, # what errors call it
+)->tuple: # (str, its UTF-8 bytes)
+    "`text` as str and as bytes. Raises ValueError, with the position, if it is not UTF-8 text."
+    if not isinstance(text, (str, bytes)):
+        raise ValueError(f'{where} is {text!r:.60}, not text; '
+                         'give str or UTF-8 bytes, and drop missing values')
     try: return (text, text.encode()) if isinstance(text, str) else (text.decode(), text)
     except UnicodeError as e:
-        place = f'character {e.start}' if isinstance(text, str) else f'byte {text[e.start]:#04x} at offset {e.start}'
-        raise ValueError(f'{where} is not UTF-8: {place} ({e.reason}); decode it from what it is, such as latin-1, first') from None
+        place = f'character {e.start}'
+        if isinstance(text, bytes): place = f'byte {text[e.start]:#04x} at offset {e.start}'
+        raise ValueError(f'{where} is not UTF-8: {place} ({e.reason}); '
+                         'decode it with its own encoding first, such as latin-1') from None
 
 # %% ../../nbs/data/01_text.ipynb #ee3c7d50
+def _is_file(text): return isinstance(text, (str, bytes)) and os.path.isfile(text)
+
 def _read(texts, name):
-    "`texts`; ValueError with the number of the one that cannot be read, and a warning if the first three are names of files"
+    """`texts` one at a time, with a warning if the first three are names of files.
+
+    Raises ValueError with the number of a text that cannot be read.
+    """
     n, files = -1, 0
     try:
-        for n,text in enumerate(texts):
-            if n < 3: files += isinstance(text, (str, bytes)) and os.path.isfile(text)
-            if n == 2 == files - 1: warnings.warn(f'Source {name!r}: {text!r:.60} and the texts before it are names of files; a text is what a file holds, not its name: read them first')
+        for n, text in enumerate(texts):
+            if n < 3: files += _is_file(text)
+            if n == 2 and files == 3:
+                warnings.warn(f'Source {name!r}: {text!r:.60} and the texts before it are names '
+                              'of files; read the files and give their contents', stacklevel=2)
             yield text
-    except UnicodeError as e: raise ValueError(f'Source {name!r}: document {n + 1} cannot be read ({e}); open its file with the encoding that it has, such as latin-1') from e
+    except UnicodeError as e:
+        raise ValueError(f'Source {name!r}: document {n + 1} cannot be read ({e}); '
+                         'open its file with its own encoding, such as latin-1') from e
 
 # %% ../../nbs/data/01_text.ipynb #13318003
+_missing = object()
+
+def _next_quality(qualities, where):
+    "The next quality, checked; `where` is what errors call its text."
+    quality = next(qualities, _missing)
+    if quality is _missing:
+        raise ValueError(f'{where} has no quality; give one number per document')
+    if quality is not None and not np.isfinite(quality):
+        raise ValueError(f'{where} has quality {quality!r}; give a finite number')
+    return quality
+
 class TextStream:
-    "(text, quality) of each text, checked; after a full walk `content` is the hash of all"
+    "Each text with its quality, checked. Raises ValueError for anything else."
     def __init__(self,
-        texts, # Iterable of str or UTF-8 bytes
-        quality=None, # Iterable with one finite number per text, or None
-        name:str='texts', # What errors call the source
+        texts, # iterable of str or UTF-8 bytes
+        quality=None, # iterable with one finite number per text, or None
+        name:str='texts', # what errors call the source
     ):
-        if isinstance(texts, (str, bytes)): raise ValueError(f'Source {name!r}: {texts!r:.60} is one text; give a list of texts')
-        self.texts, self.quality, self.name, self.content = texts, quality, name, None
+        if isinstance(texts, (str, bytes)):
+            raise ValueError(f'Source {name!r}: {texts!r:.60} is one text; give a list of texts')
+        self.texts, self.quality, self.name = texts, quality, name
+        self.content = None # hash of all texts and qualities, after a full walk
 
     def __iter__(self): return self.walk()
 
     def walk(self,
-        numbers=None, # What errors call the texts; None: 0, 1, 2, ...
-    ): # Iterator over (str, quality or None)
-        "Iterate, and hash on the way"
-        h,missing = hashlib.blake2b(digest_size=16), object()
-        qs = None if self.quality is None else iter(self.quality)
-        for n,text in zip(itertools.count() if numbers is None else numbers, _read(self.texts, self.name)):
+        numbers=None, # what errors call the texts: an iterable (default: 0, 1, 2, ...)
+    ): # iterator over (str, quality or None)
+        "Yield each text with its quality, and set `content` at the end."
+        digest = hashlib.blake2b(digest_size=16)
+        numbers = itertools.count() if numbers is None else numbers
+        qualities = None if self.quality is None else iter(self.quality)
+        for n, text in zip(numbers, _read(self.texts, self.name), strict=False):
             where = f'Source {self.name!r}: document {n}'
-            text,data = as_text(text, where)
-            q = None if qs is None else next(qs, missing)
-            if q is missing: raise ValueError(f'{where} has no quality; give one number per document')
-            if q is not None and not np.isfinite(q): raise ValueError(f'{where} has quality {q!r}; give a finite number')
-            h.update(f'{len(data)} {q}\n'.encode() + data)
-            yield text, q
-        if qs is not None and next(qs, missing) is not missing:
-            raise ValueError(f'Source {self.name!r}: more qualities than documents; give one number per document')
-        self.content = h.hexdigest()
+            text, data = as_text(text, where)
+            quality = None if qualities is None else _next_quality(qualities, where)
+            digest.update(f'{len(data)} {quality}\n'.encode() + data)
+            yield text, quality
+        if qualities is not None and next(qualities, _missing) is not _missing:
+            raise ValueError(f'Source {self.name!r}: more qualities than documents; '
+                             'give one number per document')
+        self.content = digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What a training leaves for others: a Hugging Face folder with weights, tokenizer, and a card that states what went in, what was kept, and whether the loss clunked
+"""Save a trained model as a Hugging Face folder, with its tokenizer and a card that records its training
 
 Docs: https://cptlib.github.io/cptlib/models/card.html.md"""
 
@@ -8,81 +8,153 @@ Docs: https://cptlib.github.io/cptlib/models/card.html.md"""
 __all__ = ['versions', 'card_text', 'mend_generation', 'save_folder']
 
 # %% ../../nbs/models/06_card.ipynb #0b231105
-import math, platform, warnings
+import math
+import platform
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import pandas as pd
+from .adapter import merged # first: says if transformers is missing
+from .pretrained import CausalLM
 from huggingface_hub import ModelCardData
 from transformers import GenerationConfig
-from .adapter import merged
-from .pretrained import CausalLM
 
 # %% ../../nbs/models/06_card.ipynb #efa4853a
+def _cell(value):
+    "A value as text, with a dash for NaN and infinity."
+    if isinstance(value, float): return f'{value:,.4g}' if math.isfinite(value) else '–'
+    if isinstance(value, int): return f'{value:,}'
+    return str(value)
+
+def _row(cells): return '| ' + ' | '.join(cells) + ' |'
+
 def _table(df):
     "A DataFrame as Markdown."
-    rows = [[df.index.name or '', *df.columns], *([n, *r] for n, r in zip(df.index, df.to_numpy(object)))]
-    cell = lambda v: ('–' if not math.isfinite(v) else f'{v:,.4g}') if isinstance(v, float) else f'{v:,}' if isinstance(v, int) else str(v)
-    lines = ['| ' + ' | '.join(map(cell, r)) + ' |' for r in rows]
-    return '\n'.join([lines[0], '|' + ' --- |'*len(rows[0]), *lines[1:]])
+    columns = [df.index.name or '', *df.columns]
+    lines = [_row(columns), '|' + ' --- |'*len(columns)]
+    for name, values in zip(df.index, df.to_numpy(object), strict=True):
+        lines.append(_row([_cell(v) for v in (name, *values)]))
+    return '\n'.join(lines)
+
+# %% ../../nbs/models/06_card.ipynb #859b12da
+_PACKAGES = 'cptlib', 'torch', 'transformers', 'peft', 'fastai', 'datasets', 'tokenizers'
 
 def versions(
-    names=('cptlib', 'torch', 'transformers', 'peft', 'fastai', 'datasets', 'tokenizers'), # packages
-)->dict: # {name: version}, without those that are not installed
-    "Versions of what a training ran on."
-    out = dict(python=platform.python_version())
-    for n in names:
-        try: out[n] = version(n)
+    names=_PACKAGES, # packages
+)->dict: # {name: version}, Python first
+    "Return the versions of Python and of installed packages."
+    found = dict(python=platform.python_version())
+    for name in names:
+        try: found[name] = version(name)
         except PackageNotFoundError: pass
-    return out
+    return found
+
+# %% ../../nbs/models/06_card.ipynb #b015262f
+def _mixture_part(learn):
+    "Table of the mixture: rows, tokens and epochs of each source, and its loss if `DataMix` ran."
+    data_mix = getattr(learn, 'data_mix', None)
+    if data_mix is not None and len(data_mix.log): return _table(data_mix.table())
+    delivered = pd.DataFrame(learn.dls.train.mixture.delivered()).T
+    return _table(delivered.rename_axis('source').astype(dict(rows=int, tokens=int)))
+
+def _accuracy_part(learn):
+    "Table of accuracy and loss before and after."
+    tracker = getattr(learn, 'accuracy_tracker', None)
+    if tracker is None or not tracker.records: return 'Not measured.'
+    return _table(tracker.table())
+
+def _memorization_part(learn):
+    "The report of the `ClunkDetector`."
+    detector = getattr(learn, 'clunk_detector', None)
+    report = detector.report if detector is not None and detector.online else 'Not tested.'
+    return f'```text\n{report}\n```'
+
+def _settings(learn):
+    "What the training was started with, by name."
+    m = learn.dls.train.mixture
+    tokens = [d['tokens'] for d in m.delivered().values()]
+    trained = [p.numel() for p in learn.model.parameters() if p.requires_grad]
+    return {'steps': m.step, 'rows per batch': m.bs, 'tokens per row': m.row_len, 'seed': m.seed,
+            'tokens in total': sum(tokens), 'learning rate': float(learn.lr),
+            'trained parameters': sum(trained), 'schedule': str(m.schedule)}
+
+def _list(values):
+    "A dict as a Markdown list, with commas in large numbers."
+    lines = []
+    for name, value in values.items():
+        text = f'{value:,}' if isinstance(value, int) else str(value)
+        lines.append(f'- {name}: {text}')
+    return '\n'.join(lines)
 
 def card_text(
     learn, # the `Learner`, after a fit
 )->str: # Markdown
-    "What a training did, for people."
-    mix, acc, clunk = (getattr(learn, n, None) for n in ('data_mix', 'accuracy_tracker', 'clunk_detector'))
-    m = learn.dls.train.mixture
-    kept = _table(acc.table()) if acc is not None and acc.records else 'Not measured.'
-    verdict = str(clunk.report) if clunk is not None and clunk.online else 'Not tested.'
-    settings = {'steps': m.step, 'rows a batch': m.bs, 'tokens a row': m.row_len, 'seed': m.seed, 'tokens in all': sum(d['tokens'] for d in m.delivered().values()),
-                'learning rate': float(learn.lr), 'trained parameters': sum(p.numel() for p in learn.model.parameters() if p.requires_grad), 'schedule': str(m.schedule)}
-    parts = {'Mixture': _table(mix.table() if mix is not None and mix._steps else _delivered(m)), 'Learned and kept': kept, 'Memorization': f'```text\n{verdict}\n```',
-             'Settings': '\n'.join(f'- {k}: {v:,}' if isinstance(v, int) else f'- {k}: {v}' for k, v in settings.items()),
-             'Versions': '\n'.join(f'- {k} {v}' for k, v in versions().items())}
-    return '\n\n'.join(f'## {k}\n\n{v}' for k, v in parts.items())
-
-def _delivered(m):
-    return pd.DataFrame(m.delivered()).T.rename_axis('source').astype(dict(rows=int, tokens=int))
+    "Return what a training did, for people."
+    parts = {
+        'Mixture': _mixture_part(learn),
+        'Learned and kept': _accuracy_part(learn),
+        'Memorization': _memorization_part(learn),
+        'Settings': _list(_settings(learn)),
+        'Versions': '\n'.join(f'- {name} {v}' for name, v in versions().items())}
+    return '\n\n'.join(f'## {title}\n\n{text}' for title, text in parts.items())
 
 # %% ../../nbs/models/06_card.ipynb #ab430703
+def _objection(settings):
+    "Why transformers would not save these generation settings; None if it would."
+    try:
+        settings.validate(strict=True)
+    except ValueError as e:
+        return str(e)
+
 def mend_generation(
-    model, # `PreTrainedModel`
+    model, # `PreTrainedModel`; changed in place, with a warning, if its settings cannot be saved
 ):
-    "Turn sampling on where a model's generation settings have no meaning without it, as transformers would refuse to save them."
+    "Turn sampling on where generation settings need it, or reset settings that cannot be saved."
     settings = getattr(model, 'generation_config', None)
     if settings is None: return
-    try: settings.validate(strict=True)
-    except ValueError as e:
-        settings.do_sample = True
-        try: settings.validate(strict=True)
-        except ValueError: model.generation_config = GenerationConfig.from_model_config(model.config)
-        warnings.warn(f'the generation settings that came with the model contradict each other and were changed, so that it can be saved: {str(e).splitlines()[1:2]}')
+    objection = _objection(settings)
+    if objection is None: return
+    settings.do_sample = True
+    if _objection(settings):
+        model.generation_config = GenerationConfig.from_model_config(model.config)
+    reason = ' '.join(objection.splitlines()[1:2]).lstrip('- ')
+    warnings.warn('the generation settings of this model contradict each other, so they were '
+                  f'changed to save it: {reason}')
 
 # %% ../../nbs/models/06_card.ipynb #a834989b
+def _front_matter(lm, adapted, about):
+    "What the Hub reads: base model, library and tags, as YAML."
+    tags = ['continued-pretraining', 'cptlib']
+    if adapted: tags.append('lora')
+    base = getattr(lm.base, 'name_or_path', '') or None
+    data = ModelCardData(library_name='peft' if adapted else 'transformers', base_model=base,
+                         pipeline_tag='text-generation', metrics=['accuracy'], tags=tags, **about)
+    return f'---\n{data.to_yaml()}\n---'
+
 def save_folder(
     learn, # a `Learner` of a `CausalLM`
     path, # folder to make
     merge:bool=False, # add the adapter to the weights (default: save it alone)
-    **about, # more for the front matter, such as license='apache-2.0' or language='en'
+    **about, # more front matter, such as license='apache-2.0' or language='en'
 ):
-    "Write model, tokenizer and model card. Raises ValueError for a model that is not a `CausalLM`, and for `merge` without an adapter."
+    """Write model, tokenizer and model card.
+
+    Raises ValueError for a model that is no `CausalLM`, and for `merge` without an adapter."""
     lm, path = learn.model, Path(path)
-    if not isinstance(lm, CausalLM): raise ValueError(f'a {type(lm).__name__} cannot be saved as a Hugging Face folder; use torch.save, or train a Hugging Face model')
+    if not isinstance(lm, CausalLM):
+        raise ValueError(f'a {type(lm).__name__} cannot be saved as a Hugging Face folder; '
+                         'use torch.save, or train a Hugging Face model')
     adapted = hasattr(lm.model, 'peft_config') and not merge
     mend_generation(lm.base)
-    (merged(lm) if merge else lm.model).save_pretrained(path)
-    if lm.tokenizer is None: warnings.warn(f'no tokenizer is known for the model, so {path} has none; give cpt_learner tokenizer=')
-    else: lm.tokenizer.save_pretrained(path)
-    base = getattr(lm.base, 'name_or_path', '') or None
-    data = ModelCardData(library_name='peft' if adapted else 'transformers', base_model=base, pipeline_tag='text-generation', metrics=['accuracy'],
-                         tags=['continued-pretraining', 'cptlib', *(['lora'] if adapted else [])], **about)
-    (path/'README.md').write_text(f'---\n{data.to_yaml()}\n---\n\n# {path.name}\n\nContinued pre-training{f" of {base}" if base else ""} with cptlib.\n\n{card_text(learn)}\n')
+    whole = merged(lm) if merge else lm.model
+    whole.save_pretrained(path)
+    if lm.tokenizer is None:
+        warnings.warn(f'no tokenizer is known for the model, so {path} has none; '
+                      'give cpt_learner tokenizer=')
+    else:
+        lm.tokenizer.save_pretrained(path)
+    base = getattr(lm.base, 'name_or_path', '')
+    of_base = f' of {base}' if base else ''
+    card = [_front_matter(lm, adapted, about), f'# {path.name}',
+            f'Continued pre-training{of_base} with cptlib.', card_text(learn)]
+    (path/'README.md').write_text('\n\n'.join(card) + '\n', encoding='utf-8')

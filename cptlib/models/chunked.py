@@ -1,4 +1,4 @@
-"""Logits that are never whole: next-token loss, row losses and accuracy of a large vocabulary, piece by piece
+"""Next-token loss, row losses and accuracy for a large vocabulary, without ever holding all logits in memory
 
 Docs: https://cptlib.github.io/cptlib/models/chunked.html.md"""
 
@@ -8,54 +8,23 @@ Docs: https://cptlib.github.io/cptlib/models/chunked.html.md"""
 __all__ = ['LazyLogits']
 
 # %% ../../nbs/models/01_chunked.ipynb #c73ab18c
-import torch, torch.nn.functional as F
-from fastcore.basics import store_attr
-
-# %% ../../nbs/models/01_chunked.ipynb #5b1ca7dd
-def _wide(x): return torch.promote_types(x.dtype, torch.float32)
-def _float(x): return x.to(_wide(x))
-
-def _piece(hidden, targets, weights, head, params, dp):
-    "Losses of a piece and the gradient of its hidden states; those of the parameters are added to `dp`."
-    with torch.enable_grad():
-        h = hidden.requires_grad_()
-        losses = F.cross_entropy(_float(head(h)), targets, reduction='none')
-    dh, *ds = torch.autograd.grad(losses, [h, *params], weights.to(losses.dtype))
-    for d, new in zip(dp, ds): d += new
-    return losses.detach(), dh
-
-class _LossInPieces(torch.autograd.Function):
-    "Weighted sum of the token losses, and the token losses; gradients are made on the way."
-    @staticmethod
-    def forward(ctx, hidden, targets, weights, head, size, *params):
-        flat, nll = hidden.detach().flatten(0, 1), hidden.new_empty(targets.numel(), dtype=_wide(hidden))
-        dh, dp = torch.empty_like(flat), [torch.zeros_like(p, dtype=_wide(p)) for p in params]
-        for i in range(0, len(flat), size):
-            at = slice(i, i + size)
-            nll[at], dh[at] = _piece(flat[at], targets[at], weights[at], head, params, dp)
-        ctx.grads, ctx.dtypes = [dh.view_as(hidden), *dp], [hidden.dtype, *(p.dtype for p in params)]
-        ctx.mark_non_differentiable(nll)
-        return (nll*weights).sum(), nll
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, above, _):
-        grads, ctx.grads = ctx.grads, None # gradients serve once, so they are changed in place
-        if grads is None: raise RuntimeError('the gradient of LazyLogits can be taken once; call loss again')
-        dh, *dp = [g.mul_(above).to(t) for g, t in zip(grads, ctx.dtypes)]
-        return dh, None, None, None, None, *dp
+import torch
+import torch.nn.functional as F
+from fastcore.basics import patch
 
 # %% ../../nbs/models/01_chunked.ipynb #51c2201c
 class LazyLogits:
-    "Logits [rows, positions, vocabulary] that are made from hidden states a piece at a time."
+    "Logits [rows, positions, vocabulary] that are computed from hidden states, a piece at a time."
     def __init__(self,
-        hidden:torch.Tensor, # [rows, positions, width] what the last layer says
+        hidden:torch.Tensor, # [rows, positions, width] output of the last block
         head, # module: hidden states [tokens, width] -> logits [tokens, vocabulary]
-        vocab_size:int=None, # number of logits of a position (default: `head.out_features`)
-        logits:int=2**25, # how many logits to have at a time; 2**25 are 128 MiB in float32
+        vocab_size:int=None, # logits per position (default: `head.out_features`)
+        logits:int=2**25, # logits to compute at a time; 2**25 take 128 MiB in float32
     ):
-        store_attr('hidden,head'); self.vocab_size = vocab_size or head.out_features
-        self.size = max(logits//self.vocab_size, 1)
+        self.hidden = hidden
+        self.head = head
+        self.vocab_size = vocab_size or head.out_features
+        self.size = max(logits//self.vocab_size, 1) # positions at a time
 
     @property
     def shape(self): return torch.Size((*self.hidden.shape[:2], self.vocab_size))
@@ -63,32 +32,98 @@ class LazyLogits:
     def dtype(self): return self.hidden.dtype
     @property
     def device(self): return self.hidden.device
-    def detach(self): return LazyLogits(self.hidden.detach(), self.head, self.vocab_size, self.size*self.vocab_size)
-    def dense(self): return self.head(self.hidden)
+
     def __repr__(self): return f'LazyLogits({list(self.shape)}, {self.size} positions at a time)'
 
+    def detach(self)->'LazyLogits':
+        "Return the same logits without a gradient to the hidden states."
+        at_once = self.size*self.vocab_size
+        return LazyLogits(self.hidden.detach(), self.head, self.vocab_size, at_once)
+
+    def dense(self)->torch.Tensor: # [rows, positions, vocabulary]
+        "Compute all logits at once."
+        return self.head(self.hidden)
+
     def pieces(self):
-        "Iterate over (slice of the flattened positions, logits [tokens, vocabulary]), without gradients."
+        "Iterate over (slice of all positions, logits [tokens, vocabulary]), without gradients."
         flat = self.hidden.detach().flatten(0, 1)
-        for i in range(0, len(flat), self.size):
-            with torch.no_grad(): some = self.head(flat[i:i + self.size])
-            yield slice(i, i + self.size), some
+        for start in range(0, len(flat), self.size):
+            at = slice(start, start + self.size)
+            with torch.no_grad(): some = self.head(flat[at])
+            yield at, some
 
 # %% ../../nbs/models/01_chunked.ipynb #272fed5c
-def _token_losses(self, targets):
-    "Cross-entropy of each token in nats [rows, positions], without gradient."
-    t = targets.flatten()
-    return torch.cat([F.cross_entropy(_float(some), t[at], reduction='none') for at, some in self.pieces()]).view(targets.shape)
+def _wide(x):
+    "The type to compute losses in: at least float32."
+    return torch.promote_types(x.dtype, torch.float32)
 
-def _loss(self,
+def _float(x): return x.to(_wide(x))
+
+@patch
+def token_losses(self:LazyLogits,
     targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
-    weights:torch.Tensor=None, # [rows, positions] weight of each token's loss (default: the mean over scored tokens)
-)->tuple: # the weighted sum, with gradient; token losses [rows, positions], without
-    "Loss to train on, in one pass over the pieces."
-    if weights is None: weights = (targets >= 0).to(_wide(self.hidden))/(targets >= 0).sum()
-    if not torch.is_grad_enabled(): nll = self.token_losses(targets); return (nll*weights).sum(), nll
-    params = [p for p in self.head.parameters() if p.requires_grad]
-    loss, nll = _LossInPieces.apply(self.hidden, targets.flatten(), weights.flatten(), self.head, self.size, *params)
-    return loss, nll.view(targets.shape)
+)->torch.Tensor: # [rows, positions] nats; 0 where there is nothing to predict
+    "Return the cross-entropy of each token, without gradient."
+    flat = targets.flatten()
+    nll = []
+    for at, some in self.pieces():
+        nll.append(F.cross_entropy(_float(some), flat[at], reduction='none'))
+    return torch.cat(nll).view(targets.shape)
 
-LazyLogits.token_losses, LazyLogits.loss = _token_losses, _loss
+# %% ../../nbs/models/01_chunked.ipynb #5b1ca7dd
+def _piece(hidden, targets, weights, head, params, d_params):
+    "Losses of a piece and gradient of its hidden states; adds those of parameters to `d_params`."
+    with torch.enable_grad():
+        h = hidden.requires_grad_()
+        losses = F.cross_entropy(_float(head(h)), targets, reduction='none')
+    d_hidden, *d_piece = torch.autograd.grad(losses, [h, *params], weights.to(losses.dtype))
+    for total, new in zip(d_params, d_piece, strict=True): total += new
+    return losses.detach(), d_hidden
+
+class _LossInPieces(torch.autograd.Function):
+    "Weighted sum of the token losses, and the token losses; the gradients are computed on the way."
+    @staticmethod
+    def forward(ctx, hidden, targets, weights, head, size, *params):
+        flat = hidden.detach().flatten(0, 1)
+        nll = hidden.new_empty(targets.numel(), dtype=_wide(hidden))
+        d_hidden = torch.empty_like(flat)
+        d_params = [torch.zeros_like(p, dtype=_wide(p)) for p in params]
+        for start in range(0, len(flat), size):
+            at = slice(start, start + size)
+            some = flat[at], targets[at], weights[at]
+            nll[at], d_hidden[at] = _piece(*some, head, params, d_params)
+        ctx.grads = [d_hidden.view_as(hidden), *d_params]
+        ctx.dtypes = [hidden.dtype, *(p.dtype for p in params)]
+        ctx.mark_non_differentiable(nll)
+        return (nll*weights).sum(), nll
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, above, _):
+        grads, ctx.grads = ctx.grads, None # used once, so we may change them in place
+        if grads is None:
+            raise RuntimeError('the gradient of LazyLogits can be taken only once; call loss again')
+        scaled = []
+        for grad, dtype in zip(grads, ctx.dtypes, strict=True):
+            scaled.append(grad.mul_(above).to(dtype))
+        d_hidden, *d_params = scaled
+        return d_hidden, None, None, None, None, *d_params
+
+@patch
+def loss(self:LazyLogits,
+    targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
+    weights:torch.Tensor=None, # [rows, positions] of the token losses (default: for their mean)
+)->tuple: # weighted sum, a scalar with gradient; token losses [rows, positions], without
+    """Return the loss to train on and the token losses, in one pass over the pieces.
+
+    The backward pass raises RuntimeError if it is run a second time."""
+    if weights is None:
+        scored = targets >= 0
+        weights = scored.to(_wide(self.hidden))/scored.sum()
+    if not torch.is_grad_enabled():
+        nll = self.token_losses(targets)
+        return (nll*weights).sum(), nll
+    params = [p for p in self.head.parameters() if p.requires_grad]
+    total, nll = _LossInPieces.apply(
+        self.hidden, targets.flatten(), weights.flatten(), self.head, self.size, *params)
+    return total, nll.view(targets.shape)

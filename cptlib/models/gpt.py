@@ -1,4 +1,4 @@
-"""The model of the demonstrations: a decoder-only transformer that a reader holds in one sitting
+"""A decoder-only transformer that trains on a laptop in a minute, for demonstrations and tests
 
 Docs: https://cptlib.github.io/cptlib/models/gpt.html.md"""
 
@@ -8,70 +8,102 @@ Docs: https://cptlib.github.io/cptlib/models/gpt.html.md"""
 __all__ = ['Block', 'GPT', 'separate_documents']
 
 # %% ../../nbs/models/02_gpt.ipynb #5fdcd471
-from torch import nn
 import torch.nn.functional as F
+from torch import nn
 from ..data.packing import document_mask, segment_positions, segments
 
 # %% ../../nbs/models/02_gpt.ipynb #81a6d54a
 class Block(nn.Module):
     "Causal self-attention, then a two-layer network, each added to its input."
     def __init__(self,
-        width:int, # size of the stream
+        width:int, # size of the residual stream
         heads:int, # attention heads; divides `width`
         dropout:float=0., # share of each sublayer's output that is dropped in training
     ):
         super().__init__()
-        self.heads, self.drop = heads, nn.Dropout(dropout)
-        self.norm1, self.norm2 = nn.RMSNorm(width, eps=1e-5), nn.RMSNorm(width, eps=1e-5)
-        self.qkv, self.out = nn.Linear(width, 3*width, bias=False), nn.Linear(width, width, bias=False)
-        self.up, self.down = nn.Linear(width, 4*width, bias=False), nn.Linear(4*width, width, bias=False)
+        self.heads = heads
+        self.drop = nn.Dropout(dropout)
+        self.norm1 = nn.RMSNorm(width, eps=1e-5)
+        self.norm2 = nn.RMSNorm(width, eps=1e-5)
+        self.qkv = nn.Linear(width, 3*width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.up = nn.Linear(width, 4*width, bias=False)
+        self.down = nn.Linear(4*width, width, bias=False)
 
-    def attend(self, x, mask=None):
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None).transpose(1, 2).flatten(2))
+    def attend(self,
+        x, # [rows, positions, width] normalized hidden states
+        mask=None, # [rows, 1, positions, positions] True = may look (default: all earlier ones)
+    ): # [rows, positions, width]
+        "Mix what earlier positions hold into each position."
+        heads = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        q, k, v = heads.permute(2, 0, 3, 1, 4) # each [rows, heads, positions, width/heads]
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        return self.out(found.transpose(1, 2).flatten(2))
 
-    def forward(self, x, mask=None): # [rows, positions, width] -> the same
+    def forward(self,
+        x, # [rows, positions, width] hidden states
+        mask=None, # as in `attend`
+    ): # [rows, positions, width]
         x = x + self.drop(self.attend(self.norm1(x), mask))
-        return x + self.drop(self.down(F.gelu(self.up(self.norm2(x)))))
+        hidden = F.gelu(self.up(self.norm2(x)))
+        return x + self.drop(self.down(hidden))
 
 # %% ../../nbs/models/02_gpt.ipynb #15ad918e
 class GPT(nn.Module):
-    "Decoder-only transformer: token ids [rows, positions] -> logits [rows, positions, vocab_size]. Raises ValueError for a row that is too long."
+    "Decoder-only transformer: token ids [rows, positions] -> logits [rows, positions, vocab_size]."
     def __init__(self,
         vocab_size:int=256, # number of token ids
         max_len:int=96, # longest row, in tokens
-        width:int=128, # size of the stream
+        width:int=128, # size of the residual stream
         depth:int=3, # number of blocks
-        heads:int=4, # attention heads a block; divides `width`
+        heads:int=4, # attention heads per block; divides `width`
         dropout:float=0., # dropout in the blocks, in training
-        tied:bool=True, # one matrix for embedding and head
+        tied:bool=True, # share one matrix between embedding and head
     ):
         super().__init__()
-        self.vocab_size, self.max_len = vocab_size, max_len
-        self.tokens, self.positions = nn.Embedding(vocab_size, width), nn.Embedding(max_len, width)
+        self.vocab_size = vocab_size
+        self.max_len = max_len
+        self.tokens = nn.Embedding(vocab_size, width)
+        self.positions = nn.Embedding(max_len, width)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
-        self.norm, self.head = nn.RMSNorm(width, eps=1e-5), nn.Linear(width, vocab_size, bias=False)
-        self.apply(self._init)
-        for b in self.blocks:
-            for lin in (b.out, b.down): nn.init.normal_(lin.weight, std=0.02/(2*depth)**0.5)
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.head = nn.Linear(width, vocab_size, bias=False)
+        self._init(depth)
         if tied: self.head.weight = self.tokens.weight
 
-    def _init(self, m):
-        if isinstance(m, (nn.Linear, nn.Embedding)): nn.init.normal_(m.weight, std=0.02)
+    def _init(self, depth):
+        "Initialize as GPT-2: std 0.02, and smaller for what is added to the residual stream."
+        for m in self.modules():
+            if isinstance(m, (nn.Linear, nn.Embedding)): nn.init.normal_(m.weight, std=0.02)
+        for block in self.blocks:
+            for linear in (block.out, block.down):
+                nn.init.normal_(linear.weight, std=0.02/(2*depth)**0.5)
 
-    def forward(self, x, attention_mask=None, position_ids=None): # the two of `separate_documents`, if wanted
-        if x.shape[1] > self.max_len: raise ValueError(f"rows of {x.shape[1]} tokens, but the model takes {self.max_len}; make it with max_len={x.shape[1]}")
-        h = self.tokens(x) + (self.positions.weight[:x.shape[1]] if position_ids is None else self.positions(position_ids))
-        for b in self.blocks: h = b(h, attention_mask)
+    def forward(self,
+        x, # [rows, positions] token ids
+        attention_mask=None, # as `mask` of `Block.attend`
+        position_ids=None, # [rows, positions] (default: counted from the start of the row)
+    ): # [rows, positions, vocab_size] logits
+        "Compute logits. Raises ValueError for rows longer than `max_len`."
+        n = x.shape[1]
+        if n > self.max_len:
+            raise ValueError(f"rows of {n} tokens, but the model takes {self.max_len}; "
+                             f"make it with max_len={n}")
+        if position_ids is None: at = self.positions.weight[:n]
+        else: at = self.positions(position_ids)
+        h = self.tokens(x) + at
+        for block in self.blocks: h = block(h, attention_mask)
         return self.head(self.norm(h))
 
 # %% ../../nbs/models/02_gpt.ipynb #5e4deee4
 def separate_documents(
-    model:nn.Module, # token ids first; takes `attention_mask` [rows, 1, positions, positions] and `position_ids`
+    model:nn.Module, # takes token ids, `attention_mask` and `position_ids`, as `GPT` does
     end:int, # id of the end-of-text token
-): # a handle; its `remove()` undoes it
-    "Let attention and positions of a model begin anew with each document in a row."
+): # a handle; its method `remove()` undoes the change
+    "Make attention and positions of a model restart at each document in a row."
     def split(module, args, kwargs):
-        segment = segments(args[0] if args else kwargs['input_ids'], end)
-        return args, kwargs | dict(attention_mask=document_mask(segment), position_ids=segment_positions(segment))
+        tokens = args[0] if args else kwargs['input_ids']
+        segment = segments(tokens, end)
+        apart = dict(attention_mask=document_mask(segment), position_ids=segment_positions(segment))
+        return args, kwargs | apart
     return model.register_forward_pre_hook(split, with_kwargs=True)

@@ -1,4 +1,4 @@
-"""What a model knows, per source: token accuracy, loss, calibration; what it kept: retention, forgetting, backward transfer
+"""Accuracy, loss and calibration per source, and what a model kept: retention, forgetting and transfer
 
 Docs: https://cptlib.github.io/cptlib/models/metrics.html.md"""
 
@@ -10,50 +10,69 @@ __all__ = ['next_token_loss', 'logits_of', 'token_losses', 'rowwise_loss', 'Next
 
 # %% ../../nbs/models/00_metrics.ipynb #43c6ae71
 import weakref
-import numpy as np, torch, torch.nn.functional as F
+import numpy as np
+import torch
+import torch.nn.functional as F
+from fastcore.basics import patch
 
 # %% ../../nbs/models/00_metrics.ipynb #301acdb2
 def logits_of(
-    pred, # what a model returns: logits, or an output that has them
-    whole:bool=False, # make `LazyLogits` whole? for a few rows
-): # logits [rows, positions, vocabulary], or `LazyLogits`
-    "The logits of a prediction."
+    pred, # what a model returns: logits, or an output with an attribute `logits`
+    whole:bool=False, # compute `LazyLogits` into one tensor; only for a few rows
+)->torch.Tensor: # [rows, positions, vocabulary]; or `LazyLogits`
+    "Return the logits of a prediction."
     logits = getattr(pred, 'logits', pred)
-    return logits.dense() if whole and hasattr(logits, 'dense') else logits
+    if whole and hasattr(logits, 'dense'): return logits.dense()
+    return logits
 
 def token_losses(
-    logits:torch.Tensor, # [rows, positions, vocabulary], or `LazyLogits`
-    targets:torch.Tensor, # [rows, positions], token ids; -100 where there is nothing to predict
+    logits:torch.Tensor, # [rows, positions, vocabulary]; or `LazyLogits`
+    targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
 )->torch.Tensor: # [rows, positions] nats; 0 where there is nothing to predict
-    "Cross-entropy of each token; without gradient for `LazyLogits`, whose `loss` has one."
+    "Return the cross-entropy of each token; without gradient for `LazyLogits`."
     if hasattr(logits, 'token_losses'): return logits.token_losses(targets)
-    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction='none').view(targets.shape)
+    flat = logits.float().flatten(0, 1)
+    nll = F.cross_entropy(flat, targets.flatten(), reduction='none')
+    return nll.view(targets.shape)
 
 def rowwise_loss(
-    nll:torch.Tensor, # [rows, positions] token losses
-    targets:torch.Tensor, # [rows, positions], token ids; -100 where there is nothing to predict
-)->torch.Tensor: # [rows] mean over the scored tokens of each row, nats
-    "Loss of each row of a batch."
-    return nll.sum(1)/(targets >= 0).sum(1).clamp(min=1)
+    nll:torch.Tensor, # [rows, positions] token losses, nats
+    targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
+)->torch.Tensor: # [rows] nats
+    "Return the mean loss over the scored tokens of each row."
+    scored = (targets >= 0).sum(1)
+    return nll.sum(1)/scored.clamp(min=1)
 
 # %% ../../nbs/models/00_metrics.ipynb #1482acde
 class NextTokenLoss:
-    "Mean cross-entropy over the scored tokens of a batch [scalar, nats]; keeps the token losses of the last batch for `rows`."
-    _made_for = _nll = None
-    def __call__(self, logits, targets):
+    "Mean cross-entropy over the scored tokens of a batch, and the loss of each of its rows."
+    _made_for = None # weak reference to the logits of the last call
+    _nll = None      # [rows, positions] their token losses, detached
+    _scored = None   # [rows] number of scored tokens
+
+    def __call__(self,
+        logits:torch.Tensor, # [rows, positions, vocabulary]; or `LazyLogits`
+        targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
+    )->torch.Tensor: # scalar, nats
         scored = (targets >= 0).sum(1)
-        loss, nll = logits.loss(targets) if hasattr(logits, 'token_losses') else self._dense(logits, targets, scored)
-        self._made_for, self._nll, self._scored = weakref.ref(logits), nll.detach(), scored
+        if hasattr(logits, 'token_losses'):
+            loss, nll = logits.loss(targets)
+        else:
+            nll = token_losses(logits, targets)
+            loss = nll.sum()/scored.sum()
+        self._made_for = weakref.ref(logits)
+        self._nll = nll.detach()
+        self._scored = scored
         return loss
 
-    def _dense(self, logits, targets, scored):
-        nll = token_losses(logits, targets)
-        return nll.sum()/scored.sum(), nll
-
-    def rows(self, logits, targets):
-        "Loss of each row [rows], detached; computed anew only if `logits` are not those of the last call."
+    def rows(self,
+        logits:torch.Tensor, # [rows, positions, vocabulary]; or `LazyLogits`
+        targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
+    )->torch.Tensor: # [rows] nats, detached
+        "Return the loss of each row, computed anew only for other `logits` than the last call's."
         known = self._made_for is not None and self._made_for() is logits
-        return self._nll.sum(1)/self._scored.clamp(min=1) if known else rowwise_loss(token_losses(logits.detach(), targets), targets)
+        if known: return self._nll.sum(1)/self._scored.clamp(min=1)
+        return rowwise_loss(token_losses(logits.detach(), targets), targets)
 
     def __getstate__(self): return {}
 
@@ -61,65 +80,90 @@ next_token_loss = NextTokenLoss()
 
 # %% ../../nbs/models/00_metrics.ipynb #89d66cb4
 class SourceStats:
-    "Running sums of tokens, loss, top-1 and top-k accuracy and calibration for each source, on the device of the logits."
+    "Running sums of tokens, loss, accuracy and calibration for each source."
     def __init__(self,
         n:int, # number of sources
-        topk:int=5, # a token counts as right in the top-k figure if it is among the k most likely
+        topk:int=5, # a token is right in the top-k figure if it is among the k most likely
         bins:int=15, # bins of confidence
-    ): self.n, self.topk, self.bins, self.sums, self.conf = n, topk, bins, None, None
+    ):
+        self.n = n
+        self.topk = topk
+        self.bins = bins
+        self.sums = None # [sources, 4] tokens, loss, hits, top-k hits
+        self.conf = None # [sources*bins, 3] tokens, confidence, hits
 
     def add(self,
-        logits:torch.Tensor, # [rows, positions, vocabulary], or `LazyLogits`
-        targets:torch.Tensor, # [rows, positions]; -100 where there is nothing to predict
-        source:torch.Tensor, # [rows] index of the source of each row
+        logits:torch.Tensor, # [rows, positions, vocabulary]; or `LazyLogits`
+        targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
+        source:torch.Tensor, # [rows] index of each row's source
     ):
-        "Count one batch in."
+        "Count one batch."
         with torch.no_grad():
-            src = torch.as_tensor(source, device=targets.device).repeat_interleave(targets.shape[1])
-            pieces = logits.pieces() if hasattr(logits, 'pieces') else [(slice(None), logits.detach().flatten(0, 1))]
-            for at, some in pieces: self._count(some.float(), targets.flatten()[at], src[at])
+            source = torch.as_tensor(source, device=targets.device)
+            source_of_token = source.repeat_interleave(targets.shape[1])
+            flat = targets.flatten()
+            if hasattr(logits, 'pieces'): pieces = logits.pieces()
+            else: pieces = [(slice(None), logits.detach().flatten(0, 1))]
+            for at, some in pieces: self._count(some.float(), flat[at], source_of_token[at])
 
-    def _count(self, logits, targets, src):
-        "Count tokens in: logits [tokens, vocabulary], targets and sources [tokens]."
-        scored, top = targets >= 0, logits.topk(min(self.topk, logits.shape[-1]))
-        hit = top.indices == targets[:, None]; right = hit[:, 0]
+    def _count(self, logits, targets, source):
+        "Count some tokens: logits [tokens, vocabulary], targets and sources [tokens]."
+        scored = targets >= 0
+        top = logits.topk(min(self.topk, logits.shape[-1]))
         total = logits.logsumexp(-1)
-        nll = total - logits.gather(1, targets.clamp(min=0)[:, None])[:, 0]
-        conf = (top.values[:, 0] - total).exp()
-        if self.sums is None: self.sums, self.conf = logits.new_zeros(self.n, 4, dtype=torch.float64), logits.new_zeros(self.n*self.bins, 3, dtype=torch.float64)
-        sums = torch.stack([torch.ones_like(nll), nll, right.float(), hit.any(1).float()], 1)*scored[:, None]
-        self.sums.index_add_(0, src, sums.double())
-        level = src*self.bins + (conf.nan_to_num()*self.bins).long().clamp(max=self.bins - 1)
-        self.conf.index_add_(0, level, (torch.stack([torch.ones_like(conf), conf, right.float()], 1)*scored[:, None]).double())
+        logit_of_target = logits.gather(1, targets.clamp(min=0)[:, None])[:, 0]
+        nll = total - logit_of_target
+        confidence = (top.values[:, 0] - total).exp()
+        hits = top.indices == targets[:, None]
+        right = hits[:, 0].float()
+        one = torch.ones_like(nll)
+        if self.sums is None:
+            self.sums = logits.new_zeros(self.n, 4, dtype=torch.float64)
+            self.conf = logits.new_zeros(self.n*self.bins, 3, dtype=torch.float64)
+        level = (confidence.nan_to_num()*self.bins).long().clamp(max=self.bins - 1)
+        _add_up(self.sums, source, [one, nll, right, hits.any(1).float()], scored)
+        _add_up(self.conf, source*self.bins + level, [one, confidence, right], scored)
 
-    def result(self)->dict: # name -> [sources] array: 'tokens', 'loss', 'accuracy', 'topk', 'calibration_error'
-        "The figures so far; NaN for a source without tokens."
-        if self.sums is None: return {k: np.full(self.n, np.nan) for k in ('tokens', 'loss', 'accuracy', 'topk', 'calibration_error')}
-        s, c = self.sums.cpu().numpy(), self.conf.cpu().numpy().reshape(self.n, self.bins, 3)
-        tokens = np.where(s[:, 0] > 0, s[:, 0], np.nan)
-        ece = np.abs(c[..., 1] - c[..., 2]).sum(1)/tokens
-        return dict(tokens=s[:, 0], loss=s[:, 1]/tokens, accuracy=s[:, 2]/tokens, topk=s[:, 3]/tokens, calibration_error=ece)
+def _add_up(sums, at, columns, scored):
+    "Add columns [tokens] to the rows `at` of `sums`, without the tokens that are not scored."
+    values = torch.stack(columns, 1)*scored[:, None]
+    sums.index_add_(0, at, values.double())
+
+# %% ../../nbs/models/00_metrics.ipynb #0d058a00
+_FIGURES = 'tokens', 'loss', 'accuracy', 'topk', 'calibration_error'
+
+@patch
+def result(self:SourceStats)->dict: # {name of a figure: [sources] array}
+    "Return tokens, loss, accuracy, topk and calibration_error so far; NaN without tokens."
+    if self.sums is None: return {name: np.full(self.n, np.nan) for name in _FIGURES}
+    tokens, loss, hits, topk_hits = self.sums.cpu().numpy().T
+    conf = self.conf.cpu().numpy().reshape(self.n, self.bins, 3)
+    gap = np.abs(conf[..., 1] - conf[..., 2])
+    seen = np.where(tokens > 0, tokens, np.nan)
+    values = tokens, loss/seen, hits/seen, topk_hits/seen, gap.sum(1)/seen
+    return dict(zip(_FIGURES, values, strict=True))
 
 # %% ../../nbs/models/00_metrics.ipynb #293694ef
 def retention(
-    R, # [evaluations, sources] accuracies in time order; the first row before training
-)->np.ndarray: # [sources]
-    "Accuracy at the end over accuracy before training; 1 means nothing was lost, NaN that there was nothing to lose."
+    R, # [evaluations, sources] accuracies in time order; the first row is from before training
+)->np.ndarray: # [sources]; 1 = nothing was lost, NaN = there was nothing to lose
+    "Return accuracy at the end over accuracy before training."
     R = np.asarray(R, float)
     return R[-1]/np.where(R[0] > 0, R[0], np.nan)
 
 def forgetting(
     R, # [evaluations, sources] accuracies in time order
 )->np.ndarray: # [sources], >= 0
-    "How far each source ended below the best it had (Chaudhry et al. 2018)."
+    "Return how far each source ended below its best accuracy (Chaudhry et al. 2018)."
     R = np.asarray(R, float)
     return R.max(0) - R[-1]
 
+# %% ../../nbs/models/00_metrics.ipynb #16911849
 def backward_transfer(
     R, # [evaluations, sources] accuracies in time order
-    learned=None, # [sources] row of `R` at which each source had been learned; None = before training, for all
-)->float: # mean over the sources learned before the end; negative means forgetting
-    "Mean change of each source after it had been learned (Lopez-Paz & Ranzato 2017)."
+    learned=None, # [sources] row of `R` where each source had been learned (default: the first)
+)->float: # over the sources learned before the end; negative = forgetting, NaN = no such source
+    "Return the mean change of each source after it had been learned (Lopez-Paz & Ranzato 2017)."
     R = np.asarray(R, float)
     learned = np.zeros(R.shape[1], int) if learned is None else np.asarray(learned)
     past = np.flatnonzero(learned < len(R) - 1)
@@ -127,10 +171,14 @@ def backward_transfer(
     return float(np.mean(R[-1, past] - R[learned[past], past]))
 
 def forward_transfer(
-    R, # [evaluations, sources] accuracies in time order; the first row before training
-    begins, # [sources] row of `R` just before each source's own training began; 0 = it was there from the start
-)->float: # mean over the sources that came later
-    "Mean gain of each source before its own turn came (Lopez-Paz & Ranzato 2017, against the start instead of a random model)."
-    R, begins = np.asarray(R, float), np.asarray(begins)
+    R, # [evaluations, sources] accuracies in time order; the first row is from before training
+    begins, # [sources] row of `R` just before each source's training began; 0 = from the start
+)->float: # over the sources whose training began later; NaN = no such source
+    """Return the mean gain of each source before its own training began.
+
+    After Lopez-Paz & Ranzato (2017), who compare with a random model instead of the start."""
+    R = np.asarray(R, float)
+    begins = np.asarray(begins)
     later = np.flatnonzero(begins > 0)
-    return float(np.mean(R[begins[later], later] - R[0, later])) if len(later) else float('nan')
+    if not len(later): return float('nan')
+    return float(np.mean(R[begins[later], later] - R[0, later]))

@@ -1,4 +1,4 @@
-"""Any causal language model of transformers in a fastai Learner: opened from a name, a folder or an object, trained without ever holding its logits whole
+"""Open any causal language model from transformers and train it in a fastai Learner without holding all its logits
 
 Docs: https://cptlib.github.io/cptlib/models/pretrained.html.md"""
 
@@ -11,151 +11,242 @@ __all__ = ['check_causal', 'Head', 'find_head', 'keeps_apart', 'CausalLM', 'own_
 import warnings
 from pathlib import Path
 import torch
-from fastcore.basics import store_attr
 from torch import nn
-try: from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-except ModuleNotFoundError as e: raise ModuleNotFoundError(f"Hugging Face models need {e.name}: pip install 'cptlib[hf]'", name=e.name) from e
-from .chunked import LazyLogits
-from .check import evaluating, model_positions
 from ..data.text import tokenizer_fingerprint
+from .check import evaluating, model_positions
+from .chunked import LazyLogits
+
+# %% ../../nbs/models/04_pretrained.ipynb #2aca012b
+try:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+except ModuleNotFoundError as e:
+    if e.name not in ('transformers', 'tokenizers'): raise
+    need = f"Hugging Face models need {e.name}: pip install 'cptlib[hf]'"
+    raise ModuleNotFoundError(need, name=e.name) from e
 
 # %% ../../nbs/models/04_pretrained.ipynb #067c25f3
-@torch.no_grad()
-def _tried(model, body=True, x=None, **kwargs):
-    "What a model (or its body) returns for eight tokens, in evaluation mode."
-    with evaluating(model): return (model.base_model if body else model)(input_ids=_eight(model) if x is None else x, use_cache=False, **kwargs)
+def _eight_tokens(model):
+    "Token ids [1, 8] to try a model on."
+    vocab = model.config.get_text_config().vocab_size
+    return torch.arange(8, device=model.device)[None] % vocab
 
-def _eight(model): return torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
-def _close(a, b): return torch.allclose(a.float(), b.float(), rtol=1e-3, atol=1e-3*b.abs().max().item())
+@torch.no_grad()
+def _tried(model, x, body=False, **kwargs):
+    "What a model (or its body) returns for token ids `x`, in evaluation mode."
+    part = model.base_model if body else model
+    with evaluating(model): return part(input_ids=x, use_cache=False, **kwargs)
 
 def check_causal(
-    model:PreTrainedModel, # any model of transformers
+    model:PreTrainedModel, # any model from transformers
 ):
-    "Raises ValueError for a model without logits, and for one in which a position sees later ones."
-    name, x = type(model).__name__, _eight(model); later = x.clone(); later[0, -1] = 0
-    out = _tried(model, body=False)
-    if getattr(out, 'logits', None) is None: raise ValueError(f'{name} makes no logits; open the model with AutoModelForCausalLM, or give its name or folder')
-    moved = (_tried(model, body=False, x=later).logits - out.logits)[:, :-1].abs().max()
-    if moved > max(torch.finfo(out.logits.dtype).eps, 1e-5)*out.logits.abs().max(): # rounding moves less
-        raise ValueError(f'{name}: its positions see later ones, so it can read off what it should predict; it is no causal language model, or lacks is_decoder=True in its config')
+    """Check that a model predicts the next token.
+
+    Raises ValueError for a model without logits, or with positions that see later ones."""
+    name = type(model).__name__
+    x = _eight_tokens(model)
+    logits = getattr(_tried(model, x), 'logits', None)
+    if logits is None:
+        raise ValueError(f'{name} makes no logits; open the model with AutoModelForCausalLM, '
+                         'or give its name or folder')
+    changed = x.clone()
+    changed[0, -1] = 0
+    moved = (_tried(model, changed).logits - logits)[:, :-1].abs().max()
+    rounding = max(torch.finfo(logits.dtype).eps, 1e-5)*logits.abs().max()
+    if moved > rounding:
+        raise ValueError(f'{name}: its positions see later ones, so it can read off the token it '
+                         'should predict; use a causal language model, '
+                         'or set is_decoder=True in its config')
 
 # %% ../../nbs/models/04_pretrained.ipynb #5f89d4ba
 class Head(nn.Module):
-    "Hidden states -> logits: a matrix, a scale, a bend."
+    "Hidden states -> logits: a matrix, a scale, and a soft cap."
     def __init__(self,
         linear:nn.Module, # the output embeddings
         scale:float=1., # logits are multiplied by this (Cohere, Granite)
-        cap:float=None, # and kept between -cap and cap by a tanh (Gemma 2)
-    ): super().__init__(); store_attr(); self.out_features = linear.out_features
+        cap:float=None, # keep logits between -cap and cap with a tanh (Gemma 2)
+    ):
+        super().__init__()
+        self.linear = linear
+        self.scale = scale
+        self.cap = cap
+        self.out_features = linear.out_features
 
-    def forward(self, hidden):
-        z = self.linear(hidden)
-        if self.scale != 1: z = z*self.scale
-        return z if self.cap is None else self.cap*torch.tanh(z/self.cap)
+    def forward(self,
+        hidden, # [tokens, width] hidden states
+    ): # [tokens, vocabulary] logits
+        logits = self.linear(hidden)
+        if self.scale != 1: logits = logits*self.scale
+        if self.cap is None: return logits
+        return self.cap*torch.tanh(logits/self.cap)
+
+# %% ../../nbs/models/04_pretrained.ipynb #b27fb46b
+def _close(a, b):
+    "Whether two outputs agree up to rounding."
+    largest = b.abs().max().item()
+    return torch.allclose(a.float(), b.float(), rtol=1e-3, atol=1e-3*largest)
 
 def find_head(
     model:PreTrainedModel, # any causal language model
-)->tuple: # (scale, cap) of its head, or None where body and head do not give the model's logits
-    "How a model turns hidden states into logits, tried on eight tokens in evaluation mode."
+)->tuple: # (scale, cap) for `Head`; None if body and head do not give the model's logits
+    "Find out how a model turns hidden states into logits, by trying."
     config, linear = model.config.get_text_config(), model.get_output_embeddings()
-    if linear is None or model.base_model is model: return
-    want, hidden = _tried(model, body=False).logits, _tried(model)[0]
-    cap, named = getattr(config, 'final_logit_softcapping', None), [getattr(config, k, None) for k in ('logit_scale', 'logits_scaling')]
+    if linear is None or model.base_model is model: return None
+    cap = getattr(config, 'final_logit_softcapping', None)
+    scales = [1.]
+    for name in ('logit_scale', 'logits_scaling'):
+        if given := getattr(config, name, None): scales += [given, 1/given]
+    x = _eight_tokens(model)
+    want = _tried(model, x).logits
+    hidden = _tried(model, x, body=True)[0]
     with torch.no_grad():
-        for scale in [1., *(s for o in named if o for s in (o, 1/o))]:
+        for scale in scales:
             if _close(Head(linear, scale, cap)(hidden), want): return scale, cap
+    return None
 
 # %% ../../nbs/models/04_pretrained.ipynb #5aa266ae
 def keeps_apart(
     model:PreTrainedModel, # any causal language model
 )->bool:
-    "Whether positions that begin anew keep two documents of a row apart, tried on eight tokens in evaluation mode."
-    x = _eight(model)
-    try: both = _tried(model, x=x, position_ids=torch.arange(8, device=x.device)[None] % 4)[0]
-    except TypeError: return False
-    return _close(both[:, 4:], _tried(model, x=x[:, 4:])[0])
+    "Tell whether positions that restart keep two documents of a row apart, by trying."
+    x = _eight_tokens(model)
+    restarting = torch.arange(8, device=x.device)[None] % 4
+    try:
+        both = _tried(model, x, body=True, position_ids=restarting)[0]
+    except TypeError:
+        return False
+    alone = _tried(model, x[:, 4:], body=True)[0]
+    return _close(both[:, 4:], alone)
 
 # %% ../../nbs/models/04_pretrained.ipynb #133a7df8
 class CausalLM(nn.Module):
-    "A transformers model as this library trains it: token ids [rows, positions] -> `LazyLogits`."
+    "A model from transformers, ready for training: token ids [rows, positions] -> `LazyLogits`."
     def __init__(self,
         model, # `PreTrainedModel`, or a `PeftModel` around one
-        tokenizer=None, # its tokenizer; sources made by another one are refused
-        logits:int=2**25, # how many logits to have at a time
+        tokenizer=None, # its tokenizer; sources made by another tokenizer are refused
+        logits:int=2**25, # logits to compute at a time
     ):
         super().__init__()
-        self.model, self.tokenizer, self.logits_at_once = model, tokenizer, logits
+        self.model = model
+        self.tokenizer = tokenizer
+        self.logits_at_once = logits
         self.fingerprint = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
         check_causal(self.base)
-        self.head, self.keeps_apart = find_head(self.base), keeps_apart(self.base)
-        if self.head is None: warnings.warn(f'{type(self.base).__name__}: its logits are not a matrix times its hidden states, so they are made whole; lower the batch size if memory runs out')
+        self.head = find_head(self.base)
+        self.keeps_apart = keeps_apart(self.base)
+        if self.head is None:
+            name = type(self.base).__name__
+            warnings.warn(f'{name}: its logits are not a matrix times its hidden states, so all of '
+                          'them are computed at once; lower the batch size if memory runs out')
 
     @property
-    def base(self): return self.model.get_base_model() if hasattr(self.model, 'get_base_model') else self.model
+    def base(self):
+        "The model from transformers, without an adapter's wrapper."
+        return self.model.get_base_model() if hasattr(self.model, 'get_base_model') else self.model
     @property
     def config(self): return self.base.config
     @property
     def vocab_size(self): return self.config.get_text_config().vocab_size
 
-    def forward(self, x, position_ids=None, attention_mask=None): # positions that begin anew make the mask
+    def forward(self,
+        x, # [rows, positions] token ids
+        position_ids=None, # [rows, positions] that restart at each document (default: none restart)
+        attention_mask=None, # not used: the mask follows from `position_ids`
+    ): # [rows, positions, vocabulary] `LazyLogits`
+        "Run the body. Raises ValueError for rows too long, and documents it cannot keep apart."
         _check_row(self, x, position_ids)
-        how = dict(input_ids=x, use_cache=False) | ({} if position_ids is None else dict(position_ids=position_ids))
-        if self.head is None: return self.base(**how).logits
-        return LazyLogits(self.base.base_model(**how)[0], Head(self.base.get_output_embeddings(), *self.head), logits=self.logits_at_once)
+        inputs = dict(input_ids=x, use_cache=False)
+        if position_ids is not None: inputs['position_ids'] = position_ids
+        if self.head is None: return self.base(**inputs).logits
+        hidden = self.base.base_model(**inputs)[0]
+        head = Head(self.base.get_output_embeddings(), *self.head)
+        return LazyLogits(hidden, head, logits=self.logits_at_once)
 
 def _check_row(lm, x, position_ids):
-    name, most = type(lm.base).__name__, model_positions(lm) or 0
-    if 0 < most < x.shape[1]: raise ValueError(f'{name} was made for {most} positions, and a row has {x.shape[1]} tokens; prepare sources with row_len={most} or fewer')
+    "Raises ValueError for rows too long, and documents the model cannot keep apart."
+    name = type(lm.base).__name__
+    longest = model_positions(lm) or 0
+    if 0 < longest < x.shape[1]:
+        raise ValueError(f'{name} was made for {longest} positions, and a row has {x.shape[1]} '
+                         f'tokens; prepare sources with row_len={longest} or fewer')
     if position_ids is not None and not lm.keeps_apart:
-        raise ValueError(f'{name} cannot keep the documents of a row apart: positions that begin anew do not stop it from looking back; train it without separate_documents')
+        raise ValueError(f'{name} cannot keep the documents of a row apart: it looks back to '
+                         'earlier documents even where positions restart; '
+                         'train it without separate_documents')
 
 # %% ../../nbs/models/04_pretrained.ipynb #b0549b10
-def own_tokenizer(
-    model, # name, folder, or a `PreTrainedModel` that was opened from one
-): # a tokenizer of transformers, or None where there is none
-    "The tokenizer that lies beside a model's weights."
-    name = str(getattr(model, 'name_or_path', model))
-    if not name or Path(name).is_dir() and not any(Path(name).glob('*token*')): return
-    try: return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError, TypeError): return
-
 def _place(model):
-    "Name or folder as text, if it is the place of a whole model"
-    at, name = Path(model).expanduser(), str(model)
-    if (at/'adapter_config.json').exists(): raise ValueError(f'{model} is the folder of an adapter; give cpt_learner what cptlib.models.adapter.open_adapted({str(model)!r}, trainable=True) opens')
-    if at.exists(): return str(at)
-    if isinstance(model, Path) or at.is_absolute() or name[:1] in '.~' or name.count('/') > 1: raise FileNotFoundError(f'no model at {model}: there is no such folder')
-    if '/' in name and at.parent.is_dir():
-        warnings.warn(f'there is a folder {at.parent}, and no {at.name} in it: {model} is looked for on the Hub')
+    "The name or folder of a whole model, as text."
+    folder, name = Path(model).expanduser(), str(model)
+    if (folder/'adapter_config.json').exists():
+        opened = f'cptlib.models.adapter.open_adapted({name!r}, trainable=True)'
+        raise ValueError(f'{model} is the folder of an adapter; '
+                         f'give cpt_learner what {opened} opens')
+    if folder.exists(): return str(folder)
+    looks_like_a_folder = folder.is_absolute() or name[:1] in '.~' or name.count('/') > 1
+    if isinstance(model, Path) or looks_like_a_folder:
+        raise FileNotFoundError(f'no model at {model}: there is no such folder')
+    if '/' in name and folder.parent.is_dir():
+        warnings.warn(f'there is a folder {folder.parent} but no {folder.name} in it, '
+                      f'so we look for {model} on the Hub')
     return name
 
 def _open_place(model, **kwargs):
-    "What `from_pretrained` opens; OSError that also tells of the folder that is not there"
+    "Load a model from its folder or the Hub. Raises OSError that names both if neither has it."
     place = _place(model)
-    try: return AutoModelForCausalLM.from_pretrained(place, **kwargs)
+    try:
+        return AutoModelForCausalLM.from_pretrained(place, **kwargs)
     except OSError as e:
         if Path(place).exists(): raise
-        raise OSError(f'no model {place!r}: there is no folder of this name, and the Hub gives none ({str(e).splitlines()[0]})') from e
+        reason = str(e).splitlines()[0]
+        raise OSError(f'no model {place!r}: there is no folder of this name, '
+                      f'and it could not be loaded from the Hub ({reason})') from e
 
-def _warn_half(model):
-    trained = {p.dtype for p in model.parameters() if p.requires_grad}
-    for d in trained & {torch.bfloat16, torch.float16}:
-        warnings.warn(f'{type(model).__name__}: its weights are {str(d)[6:]}, in which small updates are rounded away; give its name or folder, or model.float()')
+def own_tokenizer(
+    model, # name, folder, or a `PreTrainedModel` that was opened from one
+): # a tokenizer from transformers; None if there is none
+    "Load the tokenizer beside a model's weights."
+    name = str(getattr(model, 'name_or_path', model))
+    if not name: return None
+    if Path(name).is_dir() and not any(Path(name).glob('*token*')): return None
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+# %% ../../nbs/models/04_pretrained.ipynb #ad6de5c3
+def _warn_if_half(model):
+    "Warn about trained weights in which small updates are lost."
+    dtypes = {p.dtype for p in model.parameters() if p.requires_grad}
+    for dtype in dtypes & {torch.bfloat16, torch.float16}:
+        warnings.warn(f'{type(model).__name__}: its weights are {str(dtype)[6:]}, in which small '
+                      'updates are rounded away; give its name or folder, or model.float()')
+
+def _checkpoint_activations(model):
+    "Keep only the activations between blocks, and compute the others again in the backward pass."
+    enable = getattr(model, 'activation_checkpointing_enable', None) # its name in newer versions
+    if enable is None: enable = model.gradient_checkpointing_enable
+    enable(dict(use_reentrant=False))
 
 def open_model(
     model, # name on the Hub, folder, or `PreTrainedModel`
-    tokenizer=None, # the model's tokenizer (default: the one that lies beside its weights)
+    tokenizer=None, # the model's tokenizer (default: the one beside its weights)
     dtype=None, # of the weights (default: float32; a model in memory stays as it is)
-    checkpointing:bool=False, # keep only the activations between blocks, and compute the others again
+    checkpointing:bool=False, # keep only the activations between blocks, and compute the rest again
     compile:bool=False, # compile the body with torch.compile
-    logits:int=2**25, # how many logits to have at a time
+    logits:int=2**25, # logits to compute at a time
     **kwargs, # passed on to `from_pretrained`
 )->CausalLM:
-    "Open a causal language model for training. Raises OSError where there is none, ValueError for one of another kind."
-    if not isinstance(model, nn.Module): model = _open_place(model, dtype=dtype or torch.float32, **kwargs)
-    elif dtype and not getattr(model, 'is_quantized', False): model = model.to(dtype)
-    elif not dtype: _warn_half(model)
-    if checkpointing: getattr(model, 'activation_checkpointing_enable', model.gradient_checkpointing_enable)(dict(use_reentrant=False))
-    lm = CausalLM(model, own_tokenizer(model) if tokenizer is None else tokenizer, logits)
+    """Open a causal language model for training.
+
+    Raises OSError where there is no model, and ValueError if it is no causal language model."""
+    if not isinstance(model, nn.Module):
+        model = _open_place(model, dtype=dtype or torch.float32, **kwargs)
+    elif not dtype:
+        _warn_if_half(model)
+    elif not getattr(model, 'is_quantized', False):
+        model = model.to(dtype)
+    if checkpointing: _checkpoint_activations(model)
+    if tokenizer is None: tokenizer = own_tokenizer(model)
+    lm = CausalLM(model, tokenizer, logits)
     if compile: lm.base.base_model.compile()
     return lm
