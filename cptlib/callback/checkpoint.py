@@ -1,4 +1,4 @@
-"""The callback that saves all that a training needs to go on, while it goes on, and goes on after a crash in the middle of an epoch as if nothing had happened
+"""Save all that a training needs to resume, in the background, and resume after a crash in the middle of an epoch as if nothing had happened
 
 Docs: https://cptlib.github.io/cptlib/callback/checkpoint.html.md"""
 
@@ -9,200 +9,328 @@ __all__ = ['Ledger', 'Checkpoint']
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #9c96f31a
 import hashlib, time, warnings
+from dataclasses import asdict, dataclass
+
 import numpy as np, pandas as pd, torch, torch.distributed as dist
+from fastai.callback.schedule import ParamScheduler
 from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
-from fastai.callback.schedule import ParamScheduler
+
 from .core import LeanCallback
-from ..data.mixture import checked_changes
-from .state import load_training_state, saving, set_random_state, training_state
+from .state import (load_training_state, saving, set_random_state,
+                                   training_state)
 from .store import Store, snapshot
+from ..data.mixture import checked_changes
+from ..data.streams import Ids
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #61d27b6a
 class Ledger:
-    "What was served, as one rolling hash (BLAKE2b) and a line of figures per source."
+    "What was served: a rolling hash (BLAKE2b), and rows and their sum for each source."
     def __init__(self): self.steps, self.digest, self.sources = 0, '', {}
 
     def add(self,
-        ids, # the `Ids` of a whole batch
-        names, # names of the sources
+        ids:Ids, # of a whole batch
+        names:list, # names of the sources
     ):
-        "Enter one batch."
-        h = hashlib.blake2b(bytes.fromhex(self.digest) + int(ids.step).to_bytes(8, 'little'), digest_size=16)
-        for a in (ids.stream, ids.row): h.update(np.ascontiguousarray(a, '<i8').data)
-        self.digest, self.steps = h.hexdigest(), self.steps + 1
+        "Enter a batch."
+        text = bytes.fromhex(self.digest) + int(ids.step).to_bytes(8, 'little')
+        digest = hashlib.blake2b(text, digest_size=16)
+        for column in (ids.stream, ids.row):
+            digest.update(np.ascontiguousarray(column, '<i8').data)
+        self.digest, self.steps = digest.hexdigest(), self.steps + 1
         rows, total = np.bincount(ids.source), np.bincount(ids.source, ids.row)
         for i in np.flatnonzero(rows).tolist():
-            was = self.sources.setdefault(names[i], [0, 0])
-            was[0] += int(rows[i]); was[1] += int(total[i])
+            so_far = self.sources.setdefault(names[i], [0, 0])
+            so_far[0] += int(rows[i])
+            so_far[1] += int(total[i])
 
-    def state_dict(self): return dict(steps=self.steps, digest=self.digest, sources=self.sources)
-    def load_state_dict(self, state): self.steps, self.digest, self.sources = state['steps'], state['digest'], state['sources']
-    def table(self): return pd.DataFrame(self.sources, index=['rows', 'sum of row numbers']).T.rename_axis('source')
+    def state_dict(self)->dict: # JSON
+        "Steps, hash and figures."
+        return dict(steps=self.steps, digest=self.digest, sources=self.sources)
+
+    def load_state_dict(self,
+        state:dict, # from `state_dict`
+    ):
+        "Continue from `state`."
+        self.steps, self.digest = state['steps'], state['digest']
+        self.sources = state['sources']
+
+    def table(self)->pd.DataFrame:
+        "Rows and sum of their numbers, a line for each source."
+        columns = ['rows', 'sum of row numbers']
+        return pd.DataFrame(self.sources, index=columns).T.rename_axis('source')
+
     def __repr__(self): return f'Ledger({self.steps} steps, {self.digest[:12]})\n{self.table()}'
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #77f3f81f
-def _scheduler(learn): return next((cb for cb in learn.cbs if isinstance(cb, ParamScheduler)), None)
+def _scheduler(learn):
+    return next((cb for cb in learn.cbs if isinstance(cb, ParamScheduler)), None)
 
 def _recorder_state(learn, known):
-    "`known` are the losses that an earlier save has seen."
-    rec, sched = learn.recorder, _scheduler(learn)
-    losses = torch.cat([known, *(l.reshape(1).cpu() for l in rec.losses[len(known):])])
-    return dict(lrs=np.array(rec.lrs, float), losses=losses, iters=list(rec.iters), values=[list(v) for v in rec.values],
-                hps={k: np.array(v, float) for k, v in sched.hps.items()} if sched else {})
+    recorder, scheduler = learn.recorder, _scheduler(learn)
+    new = [loss.reshape(1).cpu() for loss in recorder.losses[len(known):]]
+    hps = scheduler.hps if scheduler else {}
+    hps = {k: np.array(v, float) for k, v in hps.items()}
+    return dict(lrs=np.array(recorder.lrs, float), losses=torch.cat([known, *new]),
+                iters=list(recorder.iters), values=[list(v) for v in recorder.values], hps=hps)
 
-def _load_recorder(learn, s):
-    rec, sched = learn.recorder, _scheduler(learn)
-    rec.lrs, rec.losses, rec.iters, rec.values = s['lrs'].tolist(), list(s['losses'].unbind()), s['iters'], [L(v) for v in s['values']]
-    if rec.losses: learn.smooth_loss = rec.losses[-1]
-    if rec.values: learn.final_record = rec.values[-1]
-    if sched: sched.hps.update({k: v.tolist() for k, v in s['hps'].items() if k in sched.hps})
+def _load_recorder(learn, state):
+    recorder, scheduler = learn.recorder, _scheduler(learn)
+    recorder.lrs, recorder.iters = state['lrs'].tolist(), state['iters']
+    recorder.losses = list(state['losses'].unbind())
+    recorder.values = [L(v) for v in state['values']]
+    if recorder.losses: learn.smooth_loss = recorder.losses[-1]
+    if recorder.values: learn.final_record = recorder.values[-1]
+    if not scheduler: return
+    for k, v in state['hps'].items():
+        if k in scheduler.hps: scheduler.hps[k] = v.tolist()
+
+def _schedule_points(learn):
+    "What each schedule says at nine points of the training, {name: values}."
+    scheduler = _scheduler(learn)
+    if not scheduler: return {}
+    points = np.linspace(0, 1, 9)
+    return {name: [np.ravel(f(p)).astype(float).tolist() for p in points]
+            for name, f in scheduler.scheds.items()}
+
+def _is_sound(learn, mixture):
+    "Whether all weights are finite, on all processes."
+    params = [p.to_local() if hasattr(p, 'to_local') else p for p in learn.model.parameters()]
+    sums = torch.stack([p.detach().sum(dtype=torch.float32) for p in params])
+    sound = sums.isfinite().all().float()
+    if mixture.world > 1: dist.all_reduce(sound, dist.ReduceOp.MIN)
+    return bool(sound)
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #bc1916ee
-def _rates(learn):
-    "What the schedules of learning rate and the like say at some points of the training."
-    sched = _scheduler(learn)
-    return {k: [np.ravel(f(p)).astype(float).tolist() for p in np.linspace(0, 1, 9)] for k, f in sched.scheds.items()} if sched else {}
-
-def _sound(learn, mixture):
-    "Whether all weights are finite numbers, on all processes."
-    ps = [p.to_local() if hasattr(p, 'to_local') else p for p in learn.model.parameters()]
-    ok = torch.stack([p.detach().sum(dtype=torch.float32) for p in ps]).isfinite().all().float()
-    if mixture.world > 1: dist.all_reduce(ok, dist.ReduceOp.MIN)
-    return bool(ok)
-
 class Checkpoint(LeanCallback):
-    "Save all that a fit needs to go on, in the background, and go on from the newest good checkpoint."
-    order, run_valid = 80, False # after Recorder (50), ParamScheduler (60) and whatever else keeps a log
+    "Save all that a fit needs to resume, in the background; resume from the newest good save."
+    order, run_valid = 80, False # after Recorder (50), ParamScheduler (60), and all that keep a log
     def __init__(self,
         path, # folder of the checkpoints
         every:int=None, # steps between two saves
-        minutes:float=10, # minutes between two saves, if that comes first; None = count steps only
+        minutes:float=10, # minutes between two saves, if they pass first; None: count steps only
         keep:int=2, # how many of the last to keep, besides the best
-        resume:bool=False, # go on from the newest good checkpoint?
-        changed=(), # what may differ: 'bs', 'steps', 'schedule', 'sources'
+        resume:bool=False, # resume from the newest good checkpoint, if there is one?
+        changed=(), # what may differ: 'bs', 'steps', 'schedule', 'sources', or several
     ):
-        "Raises ValueError for a negative interval, and in `fit` for a checkpoint that does not fit."
-        if isinstance(path, bool): raise ValueError(f'{path} is no folder; give the one for the checkpoints, as in resume="checkpoints"')
+        "Raises ValueError for a bad argument, and in `fit` for a checkpoint that does not fit."
+        if isinstance(path, bool):
+            raise ValueError(f'{path} is no folder; give the one for the checkpoints, '
+                             'as in resume="checkpoints"')
         checked_changes(changed)
-        if (every or 1) < 1 or (minutes or 1) <= 0: raise ValueError(f'every={every}, minutes={minutes}: save after 1 or more steps, or some minutes')
-        store_attr(); self.path = str(path)
+        if (every or 1) < 1 or (minutes or 1) <= 0:
+            raise ValueError(f'every={every}, minutes={minutes}: '
+                             'save after 1 or more steps, or some minutes')
+        store_attr()
+        self.path = str(path)
 
     def before_fit(self):
-        self.run = not (self.learn.lock.locked() or hasattr(self.learn, 'lr_finder')) # fastai's validate and get_preds hold this lock
+        self.run = not (self.only_validates or hasattr(self.learn, 'lr_finder'))
         if not self.run: return
         try: self._open()
-        except Exception: # a fit that did not begin leaves the folder free
-            if store := self.__dict__.get('store'): store.close()
+        except Exception: # a fit that did not begin releases the folder
+            store = self.__dict__.get('store')
+            if store: store.close()
             raise
 
     def after_step(self): self._stepped = True
 
     def after_batch(self):
         ids, m = self.dl.ids, self.mixture
-        if m.rank == 0: self.ledger.add(ids if m.world == 1 else m.plan(ids.step), m.names)
-        due = m.step - self._at >= (self.every or np.inf) or self._late(m)
-        if due and self._stepped and self.iter + 1 < self.n_iter: self._save(self.epoch, self.iter + 1)
+        whole = ids if m.world == 1 else m.plan(ids.step)
+        if m.rank == 0: self.ledger.add(whole, m.names)
+        due = m.step - self._at >= (self.every or np.inf) or self._is_late()
+        last_of_pass = self.iter + 1 >= self.n_iter # `after_epoch` saves that one
+        if due and self._stepped and not last_of_pass: self._save(self.epoch, self.iter + 1)
         self._stepped = False
+
+    def after_epoch(self):
+        self.tables.append(list(self.recorder.log))
+        self._save(self.epoch + 1, 0, self._valid_loss())
 
     def after_fit(self): self.store.close()
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #1b9eabad
 @patch
-def after_epoch(self:Checkpoint):
-    self.tables.append(list(self.recorder.log))
-    at = self.recorder.metric_names.index('valid_loss') - 1 if 'valid_loss' in self.recorder.metric_names else None
-    row = self.recorder.values[-1]
-    self._save(self.epoch + 1, 0, row[at] if at is not None and at < len(row) else None)
-
-@patch
-def _late(self:Checkpoint, m):
-    "Whether the minutes are over; several processes ask the first one, every 32 steps."
-    late = time.monotonic() - self._time >= 60*(self.minutes or np.inf)
-    if m.world == 1 or not self.minutes or m.step % 32: return late and m.world == 1
-    dist.broadcast_object_list(answer := [late]); return answer[0]
-
-@patch
 def _open(self:Checkpoint):
     "Take the folder, and what is in it if that is wanted."
     self.mixture = self.find_mixture()
-    self.store, self.ledger, self.tables, self.seconds = Store(self.path, self.keep, write=self.mixture.rank == 0), Ledger(), [], 0.
+    self.store = Store(self.path, self.keep, write=self.mixture.rank == 0)
+    self.ledger, self.tables, self.seconds = Ledger(), [], 0.
     self._losses = torch.zeros(0)
+    self._pace = None # for a fit that was resumed with another length
     found = self.store.load() if self.resume else None
-    if not self.resume and (old := self.store.names()):
-        raise ValueError(f'{self.path} has checkpoints up to {old[-1]}; go on from there with resume=True, or give another folder')
+    old = self.store.names()
+    if old and not self.resume:
+        raise ValueError(f'{self.path} has checkpoints up to {old[-1]}; '
+                         'resume from there with resume=True, or give another folder')
     self.resumed = found[1] if found else None
     if found: self._load(found[0])
-    self._stepped, self._at, self._time = False, self.mixture.step, time.monotonic()
+    self._stepped = False
+    self._saved_now()
+
+@patch
+def _saved_now(self:Checkpoint): self._at, self._time = self.mixture.step, time.monotonic()
+
+@patch
+def _is_late(self:Checkpoint):
+    "Whether the minutes are over; several processes ask the first one, every 32 steps."
+    late = time.monotonic() - self._time >= 60*(self.minutes or np.inf)
+    if self.mixture.world == 1: return late
+    if not self.minutes or self.mixture.step % 32: return False
+    answer = [late]
+    dist.broadcast_object_list(answer)
+    return answer[0]
+
+@patch
+def _valid_loss(self:Checkpoint):
+    "Validation loss of this epoch; None if there was no validation."
+    names, row = self.recorder.metric_names, self.recorder.values[-1]
+    if 'valid_loss' not in names: return None
+    at = names.index('valid_loss') - 1 # the names begin with the epoch
+    return row[at] if at < len(row) else None
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #ed349a22
 @patch
 def _save(self:Checkpoint, epoch, done, loss=None):
-    "Save the state at iteration `done` of `epoch`."
+    "Save the state after `done` batches of `epoch`."
     start = time.perf_counter()
-    if not _sound(self.learn, self.mixture):
-        if self.mixture.rank == 0: warnings.warn(f"step {self.mixture.step} is not saved: some weights are not finite numbers. Lower the learning rate, or add SpikeGuard(); what was saved before stays")
-        self._at, self._time = self.mixture.step, time.monotonic(); return
-    rec = _recorder_state(self.learn, self._losses); self._losses = rec['losses']
-    fit = dict(epoch=epoch, done=done, n_epoch=self.n_epoch, n_iter=len(self.dls.train), ledger=self.ledger.state_dict(), tables=self.tables, rates=_rates(self.learn))
+    if not _is_sound(self.learn, self.mixture):
+        if self.mixture.rank == 0:
+            warnings.warn(f"step {self.mixture.step} is not saved: some weights are NaN or "
+                          "infinite. Lower the learning rate, or add SpikeGuard(); "
+                          "earlier checkpoints stay")
+        self._saved_now()
+        return
+    recorder = _recorder_state(self.learn, self._losses)
+    self._losses = recorder['losses']
+    fit = dict(epoch=epoch, done=done, n_epoch=self.n_epoch, n_iter=len(self.dls.train),
+               ledger=self.ledger.state_dict(), tables=self.tables,
+               rates=_schedule_points(self.learn), pace=self._pace and asdict(self._pace))
     with saving(self.learn):
-        state = training_state(self.learn); state['recorder'] |= rec; state['fit'] |= fit
-        if self.store.write: self.store.save(self.mixture.step, {k: snapshot(v) for k, v in state.items()}, loss)
-    self._at, self._time = self.mixture.step, time.monotonic()
+        state = training_state(self.learn)
+        state['recorder'] |= recorder
+        state['fit'] |= fit
+        if self.store.write:
+            parts = {name: snapshot(part) for name, part in state.items()}
+            self.store.save(self.mixture.step, parts, loss)
+    self._saved_now()
     self.seconds += time.perf_counter() - start
 
+# %% ../../nbs/callback/07_checkpoint.ipynb #70000008
+@dataclass
+class _Pace:
+    "How the share done of a fit grows that was resumed with another length."
+    step:int # where it was resumed
+    pct:float # share done there
+    end:int # step at which the fit ends
+
+    def at(self, mixture, step):
+        "Share of the fit done before `step`."
+        start, end = mixture.progress(self.step), mixture.progress(self.end)
+        if start == end: return self.pct # the training was at its end
+        share = (mixture.progress(step) - start)/(end - start)
+        return min(self.pct + (1 - self.pct)*share, 1.)
+
 @patch
-def back_to(self:Checkpoint,
-    step:int, # the step the training has gone back to
-    losses:int, # losses that the recorder has now
-    ledger:dict, # state of the ledger at that step
-):
-    "Forget what came after `step`: the training goes another way from there."
-    self.store.forget(step); self.ledger.load_state_dict(ledger)
-    self._losses, self._at = self._losses[:losses], min(self._at, step)
+def _pace_of(self:Checkpoint, fit):
+    "The `_Pace` to resume a fit with; None if it continues as it was planned."
+    planned, batches = fit['n_iter']*fit['n_epoch'], len(self.dls.train)*self.n_epoch
+    was, m, pace = fit['mixture'], self.mixture, fit.get('pace')
+    same = (was['bs'], was['steps'], planned) == (m.bs, m.steps, batches)
+    if same: return _Pace(**pace) if pace else None
+    left = batches - fit['train_iter']
+    return _Pace(m.step, fit['pct_train'], m.step + left)
+
+@patch
+def _place(self:Checkpoint, fit):
+    "Epoch and batches of it done, where a fit resumes."
+    n_iter, n_epoch = len(self.dls.train), self.n_epoch
+    if (n_iter, n_epoch) == (fit['n_iter'], fit['n_epoch']): return fit['epoch'], fit['done']
+    if self.changed: return divmod(fit['train_iter'], n_iter)
+    raise ValueError(f"the checkpoint is of a fit of {fit['n_epoch']} epochs of {fit['n_iter']} "
+                     "steps (the mixture's steps, validated every so many), this one has "
+                     f"{n_epoch} of {n_iter}; make it the same, or allow it with "
+                     "Checkpoint(folder, resume=True, changed='steps')")
+
+@patch
+def _warn_of_rates(self:Checkpoint, was):
+    "Warn if a schedule of learning rates and the like differs from the saved one."
+    now = _schedule_points(self.learn)
+    if not was or was == now: return
+    other = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    warnings.warn(f"the schedule of {', '.join(other)} differs from that of the training in "
+                  f"{self.path}; from here on the new one holds")
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #5d5fe5d8
-class _GoOn(LeanCallback):
-    "Count epochs and iterations from where a checkpoint was taken."
-    order, run_valid = -9, False # right after TrainEvalCallback (-10), which sets what is corrected here
-    def __init__(self, first, done, total, pct, random): store_attr()
+class _Resumed(LeanCallback):
+    "Counts epochs, iterations and the share done from where a checkpoint was taken."
+    order, run_valid = -9, False # right after TrainEvalCallback (-10), which sets what we correct
+    def __init__(self, mixture, first_epoch, done, epochs, pct, generators, pace): store_attr()
+
+    def before_fit(self): self.learn.remove_cb(self) # left behind by a fit that was interrupted
+
     def before_epoch(self):
         bar = getattr(getattr(self.learn, 'progress', None), 'mbar', None)
-        if bar and not self.learn.epoch: bar.main_bar.total = self.total; bar.update(0) # a progress bar has to begin before it goes on
-        self.learn.epoch, self.learn.n_epoch = self.learn.epoch + self.first, self.total
+        if bar and not self.learn.epoch:
+            bar.main_bar.total = self.epochs
+            bar.update(0) # a progress bar begins with 0, whatever the epoch
+        self.learn.epoch += self.first_epoch
+        self.learn.n_epoch = self.epochs
+
     def before_train(self):
         if self.done: self.learn.pct_train, self.dls.train.skip = self.pct, self.done
+
     def before_batch(self):
-        if self.random and self.done: set_random_state(self.random) # loaders with workers have drawn a number since
-        self.learn.iter, self.random = self.learn.iter + self.done, None
+        # loaders with workers have drawn a number since the generators were put back
+        if self.generators and self.done: set_random_state(self.generators)
+        self.generators = None
+        self.learn.iter += self.done
+        self._follow(self.dl.ids.step)
+
+    def after_batch(self): self._follow(self.dl.ids.step + 1)
+
+    def _follow(self, step):
+        if self.pace: self.learn.pct_train = self.pace.at(self.mixture, step)
+
     def after_train(self): self.done = 0
-    def after_fit(self): self.learn.n_epoch = self.total; self.learn.remove_cb(self)
-    def before_fit(self): self.learn.remove_cb(self) # a fit that was interrupted left it there
+
+    def after_fit(self):
+        self.learn.n_epoch = self.epochs
+        self.learn.remove_cb(self)
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #fca2744a
 @patch
-def _position(self:Checkpoint, f):
-    "Epoch, iteration in it and share of training done, where a fit goes on."
-    n_iter, n_epoch = len(self.dls.train), self.n_epoch
-    if (n_iter, n_epoch) == (f['n_iter'], f['n_epoch']): return f['epoch'], f['done'], f['pct_train']
-    if not self.changed:
-        raise ValueError(f"the checkpoint is of a fit of {f['n_epoch']} epochs of {f['n_iter']} steps (the mixture's steps, validated every so many), this one has {n_epoch} of {n_iter}; "
-                         "make it the same, or allow it with Checkpoint(folder, resume=True, changed='steps')")
-    return *divmod(f['train_iter'], n_iter), f['train_iter']/(n_iter*n_epoch)
-
-@patch
 def _load(self:Checkpoint, state):
     "Check that a state fits, then put everything back."
-    f, learn = state['fit'], self.learn
-    epoch, done, pct = self._position(f)
-    if f.get('rates') and f['rates'] != (rates := _rates(learn)):
-        other = ', '.join(k for k in {**f['rates'], **rates} if f['rates'].get(k) != rates.get(k))
-        warnings.warn(f"the schedule of {other} is another than that of the training in {self.path}; from here on the new one holds")
+    learn, fit = self.learn, state['fit']
+    epoch, done = self._place(fit)
+    self._warn_of_rates(fit.get('rates'))
     with saving(learn): new = load_training_state(learn, state, self.changed)
-    self.ledger.load_state_dict(f['ledger']); _load_recorder(learn, state['recorder'])
-    if new: warnings.warn(f"not in the checkpoint, so they begin at step {self.mixture.step}: {', '.join(new)}")
-    self.tables = f['tables']
+    self.ledger.load_state_dict(fit['ledger'])
+    _load_recorder(learn, state['recorder'])
+    if new:
+        warnings.warn(f"not in the checkpoint, so they begin at step {self.mixture.step}: "
+                      f"{', '.join(new)}")
+    self.tables, self._pace = fit['tables'], self._pace_of(fit)
     for row in self.tables: learn.logger(L(row))
-    learn.train_iter, learn.pct_train = f['train_iter'], pct
-    learn.add_cb(_GoOn(epoch, done, learn.n_epoch, pct, state['random'])); learn.n_epoch = max(learn.n_epoch - epoch, 0)
-    if not learn.n_epoch: warnings.warn(f'the training in {self.path} is finished, nothing is left to do; give another folder to train anew')
+    learn.train_iter, learn.pct_train = fit['train_iter'], fit['pct_train']
+    learn.add_cb(_Resumed(self.mixture, epoch, done, learn.n_epoch, fit['pct_train'],
+                          state['random'], self._pace))
+    learn.n_epoch = max(learn.n_epoch - epoch, 0)
+    if not learn.n_epoch:
+        warnings.warn(f'the training in {self.path} is finished, nothing is left to do; '
+                      'give another folder to train anew')
+
+# %% ../../nbs/callback/07_checkpoint.ipynb #7000001b
+@patch
+def back_to(self:Checkpoint,
+    step:int, # the step that the training has gone back to
+    losses:int, # losses that the recorder has now
+    ledger:dict, # state of the ledger at that step
+):
+    "Forget what came after `step`."
+    self.store.forget(step)
+    self.ledger.load_state_dict(ledger)
+    self._losses = self._losses[:losses]
+    self._at = min(self._at, step)

@@ -53,8 +53,8 @@ def snapshot(
         if isinstance(o, dict):
             plain = all(isinstance(k, str) and k[:1] != '$' for k in o)
             if plain: return {k: walk(v, inside(k)) for k, v in o.items()}
-            pairs = [[walk(k, ''), walk(v, inside(k))] for k, v in o.items()]
-            return {'$dict': pairs}
+            def pair(k, v): return [walk(k, ''), walk(v, inside(k))]
+            return {'$dict': [pair(k, v) for k, v in o.items()]}
         raise TypeError(f'{name}: cannot save a {type(o).__name__}; '
                         'a state holds numbers, texts, lists, dicts, arrays and tensors')
 
@@ -193,7 +193,7 @@ class Store:
         keep:int=2, # how many of the last to keep, besides the best
         write:bool=True, # False: only read, as all but one process of a parallel training do
     ):
-        "Raises ValueError for keep < 1, RuntimeError if another process writes there, OSError if none can."
+        "Raises ValueError for keep < 1, RuntimeError if the folder is in use, OSError if read-only."
         if keep < 1: raise ValueError(f'keep={keep}: keep at least the last checkpoint')
         store_attr('keep,write')
         self.path = Path(path).absolute()
