@@ -19,7 +19,7 @@ from fastcore.foundation import L
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..data.disk import file_hash, new_folder, write_seal
+from ..data.disk import file_hash, new_folder, seal_of
 try: import fcntl
 except ImportError: fcntl = None # Windows: no lock
 
@@ -104,14 +104,14 @@ def write_snapshot(
             files[f.name] = dict(bytes=f.stat().st_size, hash=file_hash(f))
         meta = dict(about, format=_format, files=files, state=trees)
         meta = json.loads(json.dumps(meta)) # as it will be read
-        (tmp/'state.json').write_text(json.dumps(meta | dict(seal=write_seal(meta))))
+        (tmp/'state.json').write_text(json.dumps(meta | dict(seal=seal_of(meta))))
 
 # %% ../../nbs/callback/05_store.ipynb #b4e4206d
 def _read_meta(path):
     try: meta = json.loads((path/'state.json').read_bytes())
     except (OSError, ValueError) as e:
         raise ValueError(f'{path}/state.json is damaged ({e})') from None
-    if not isinstance(meta, dict) or meta.get('seal') != write_seal(meta):
+    if not isinstance(meta, dict) or meta.get('seal') != seal_of(meta):
         raise ValueError(f'{path}/state.json was altered')
     if meta['format'] != _format:
         raise ValueError(f'{path} has format {meta["format"]}, this version reads {_format}')
