@@ -66,7 +66,7 @@ def test_in(
 def told(
     category=UserWarning, # class of the warnings to collect
 ):
-    "A context that yields a list, filled at its end with the messages of the warnings raised inside."
+    "A context that yields a list, which holds the messages of the warnings raised inside."
     messages = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
@@ -76,10 +76,13 @@ def told(
 # %% ../nbs/10_testing.ipynb #1f0988d1
 _folders = []
 
+def _remove_folders():
+    for folder in _folders: shutil.rmtree(folder, ignore_errors=True)
+
 def temp_folder()->Path:
     "A new folder that is deleted when the process ends."
     folder = Path(tempfile.mkdtemp())
-    if not _folders: atexit.register(lambda: [shutil.rmtree(f, ignore_errors=True) for f in _folders])
+    if not _folders: atexit.register(_remove_folders)
     _folders.append(folder)
     return folder
 
@@ -101,9 +104,10 @@ def toy_source(
     step = rng.integers(1, 3, (n, 1))
     rows = low + (start + step*np.arange(row_len + 1)) % (high - low)
     if noise:
-        rows = np.where(rng.random(rows.shape) < noise, rng.integers(low, high, rows.shape), rows)
-    folder = Path(folder or temp_folder())
-    return Source.from_rows(name, rows.astype(dtype), folder/f'{name}-{n}', vocab_size=vocab_size, **kwargs)
+        noisy = rng.random(rows.shape) < noise
+        rows = np.where(noisy, rng.integers(low, high, rows.shape), rows)
+    path = Path(folder or temp_folder())/f'{name}-{n}'
+    return Source.from_rows(name, rows.astype(dtype), path, vocab_size=vocab_size, **kwargs)
 
 # %% ../nbs/10_testing.ipynb #d5315b3b
 def toy_adamw(params, lr, **kwargs):
@@ -127,8 +131,10 @@ def toy_learner(
     **kwargs, # more arguments of `Learner`
 )->Learner: # without progress bar; the table of epochs is collected in `learn.table`
     "A tiny `GPT` on a mixture of toy sources."
-    sources = sources or [toy_source('prose', 320, 0, 30), toy_source('code', 160, 30, 64)]
-    valid = valid or [toy_source('prose', 64, 0, 30), toy_source('code', 64, 30, 64)]
+    def both(prose, code):
+        return [toy_source('prose', prose, 0, 30), toy_source('code', code, 30, 64)]
+    sources = sources or both(320, 160)
+    valid = valid or both(64, 64)
     weights = weights or {s.name: 1/len(sources) for s in sources}
     set_seed(seed)
     model = GPT(64, 16, 32, 1, 2, dropout=dropout)
@@ -154,7 +160,7 @@ class StopAt(LeanCallback):
         if self.train_iter == self.step: raise self.error(f'at step {self.step}')
 
 class KillAt(LeanCallback):
-    "Kill this process with SIGKILL at the end of training step `step`, once checkpoints in the making are on disk."
+    "SIGKILL this process at the end of step `step`, once a checkpoint in the making is saved."
     order, run_valid = 95, False # after Checkpoint (80)
     def __init__(self,
         step:int, # the last step that is done
