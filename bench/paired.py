@@ -1,43 +1,88 @@
-"""What pairing rows gains on real runs: `python bench/paired.py [--seeds 3] [--out bench/results/paired.json]`.
+"""What pairing rows gains on real runs: `python bench/paired.py [--seeds 3] [--out FILE]`.
 
-Two epochs of facts (at a low learning rate, where the step is small) and of Python code (where there is none), at 128 steps an epoch and thinned to a
-quarter of the rows, 32 steps an epoch. Each run is tested on its step means and with each row compared with itself. The aim is a standard error of the
-paired test on the quarter that is no larger than that of the plain test on the whole. Nothing is picked: the seeds are 0, 1, 2, ...
+We train two epochs on facts (at a low learning rate, where the step is small) and on Python code
+(where there is none). Each run has 128 steps an epoch, and is repeated on a quarter of the rows, with
+32 steps an epoch. Both tests are applied to each run: the plain one to the step means, and the paired
+one, which compares each row with itself. The aim is that the standard error of the paired test on the
+quarter is no larger than that of the plain test on the whole. No seed is selected: they are 0, 1, 2, ...
 """
-import argparse, copy, json, os, platform, sys, time
-os.environ.setdefault('OMP_NUM_THREADS', '1')
+import argparse
+import copy
+import json
+import os
+import platform
+import sys
+import time
 from pathlib import Path
-import numpy as np, torch
+os.environ.setdefault('OMP_NUM_THREADS', '1') # before numpy is imported
+import numpy as np
+import torch
 from cptlib.clunk.changepoint import boundary_test
-from cptlib.memorization import fact_setting, text_setting, train_rows
 from cptlib.clunk.paired import EpochRows, paired_test
+from cptlib.memorization import fact_setting, text_setting, train_rows
 
-def two_epochs(s, n, lr, seed):
-    "Losses and ids [steps, 16] of the rows in question over two shuffled epochs of `n` of them, with as many replayed"
-    rng, rows = np.random.default_rng(seed), np.concatenate([s.new[:n], s.known])
-    asked = np.concatenate([rng.permutation(n) for _ in range(2)]).reshape(-1, 16)
-    steps = np.concatenate([asked, n + rng.integers(0, len(s.known), asked.shape)], 1)
-    return train_rows(copy.deepcopy(s.base), rows, steps, lr=lr)[:, :16], asked
+def two_epochs(setting, n, lr, seed):
+    "Losses and ids [steps, 16] of `n` new rows over two shuffled epochs, others replayed."
+    rng = np.random.default_rng(seed)
+    rows = np.concatenate([setting.new[:n], setting.known])
+    orders = [rng.permutation(n) for _ in range(2)]
+    ids = np.concatenate(orders).reshape(-1, 16)
+    replayed = n + rng.integers(0, len(setting.known), ids.shape)
+    steps = np.concatenate([ids, replayed], 1)
+    losses = train_rows(copy.deepcopy(setting.base), rows, steps, lr=lr)
+    return losses[:, :16], ids
+
+def as_dict(jump):
+    "The numbers of a `Jump` that are kept."
+    return dict(drop=jump.drop, ci=list(jump.ci), se=jump.se, p=jump.p)
 
 def tested(losses, ids):
-    "Both tests on one run"
+    "Both tests on one run."
     n = len(ids)//2
-    plain = boundary_test(losses[:n].mean(1), losses[n:].mean(1))
-    paired, rho = paired_test(EpochRows(losses[:n], ids[:n]), EpochRows(losses[n:], ids[n:]))
-    return {k: dict(drop=j.drop, ci=list(j.ci), se=j.se, p=j.p) for k, j in dict(plain=plain, paired=paired).items()} | dict(correlation=rho)
+    means = losses.mean(1)
+    plain = boundary_test(means[:n], means[n:])
+    before = EpochRows(losses[:n], ids[:n])
+    after = EpochRows(losses[n:], ids[n:])
+    paired, correlation = paired_test(before, after)
+    return dict(plain=as_dict(plain), paired=as_dict(paired), correlation=correlation)
 
-if __name__ == '__main__':
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--seeds', type=int, default=3); p.add_argument('--out', type=Path, default='bench/results/paired.json')
-    a = p.parse_args(); torch.set_num_threads(1); start, runs = time.perf_counter(), []
-    for seed in range(a.seeds):
-        for kind, make, rates in (('facts', fact_setting, (1e-4, 3e-4)), ('code', lambda s: text_setting(s, new=2048), (1e-3,))):
-            s = make(seed)
-            for lr in rates:
-                for rows in (2048, 512):
-                    runs.append(dict(kind=kind, seed=seed, lr=lr, steps=rows//16) | tested(*two_epochs(s, rows, lr, seed)))
+def code_setting(seed): return text_setting(seed, new=2048)
+
+SETTINGS = dict(facts=fact_setting, code=code_setting)
+RATES = dict(facts=(1e-4, 3e-4), code=(1e-3,)) # learning rates
+
+def all_runs(seeds, start):
+    "A dict for each run; progress is printed with the seconds since `start`."
+    runs = []
+    for seed in range(seeds):
+        for kind, make in SETTINGS.items():
+            setting = make(seed)
+            for lr in RATES[kind]:
+                for n in (2048, 512):
+                    run = dict(kind=kind, seed=seed, lr=lr, steps=n//16)
+                    runs.append(run | tested(*two_epochs(setting, n, lr, seed)))
                     print(f'{time.perf_counter() - start:4.0f} s', runs[-1], flush=True)
-    made = dict(command=' '.join(['python', *sys.argv]), platform=platform.platform(), processor=platform.processor() or platform.machine(), threads=1,
-                python=platform.python_version(), torch=torch.__version__, numpy=np.__version__, seeds=list(range(a.seeds)), seconds=round(time.perf_counter() - start))
-    a.out.parent.mkdir(parents=True, exist_ok=True)
-    a.out.write_text(json.dumps(dict(made=made, runs=runs), indent=1) + '\n')
+    return runs
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--seeds', type=int, default=3)
+    parser.add_argument('--out', type=Path, default='bench/results/paired.json')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    runs = all_runs(args.seeds, start)
+    made = dict(
+        command=' '.join(['python', *sys.argv]),
+        platform=platform.platform(),
+        processor=platform.processor() or platform.machine(),
+        threads=1,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        numpy=np.__version__,
+        seeds=list(range(args.seeds)),
+        seconds=round(time.perf_counter() - start))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(dict(made=made, runs=runs), indent=1) + '\n')
+
+if __name__ == '__main__': main()
