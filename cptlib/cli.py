@@ -1,4 +1,4 @@
-"""`cpt-demo` runs the demonstration and writes its report; `cpt-clunk` tests a training log that you already have
+"""`cpt-demo` runs the demonstration and writes a report; `cpt-clunk` tests a training log that you already have
 
 Docs: https://cptlib.github.io/cptlib/cli.html.md"""
 
@@ -8,73 +8,101 @@ Docs: https://cptlib.github.io/cptlib/cli.html.md"""
 __all__ = ['demo', 'clunk']
 
 # %% ../nbs/09_cli.ipynb #aa1916a2
-import sys, tempfile, time, warnings
+import sys
+import tempfile
+import time
+import warnings
 from pathlib import Path
+
 from fastcore.script import call_parse
 
 # %% ../nbs/09_cli.ipynb #fe294b29
 def _obstacle(out, json, seed, threads):
-    "Why `demo` cannot do what it is asked for, or None; makes the folders"
+    "Why the demonstration cannot run with these arguments, or None; makes the folders."
     if threads is not None and threads < 1: return f'--threads {threads}: give 1 or more'
     if not 0 <= seed < 2**32: return f'--seed {seed}: give a number from 0 to {2**32 - 1}'
     if json and Path(json).is_dir(): return f'--json {json}: this is a folder; give a file'
-    for option, folder in (('--out', out), ('--json', json and Path(json).parent)):
+    folders = {'--out': out, '--json': json and Path(json).parent}
+    for option, folder in folders.items():
+        if not folder: continue
         try:
-            if folder: Path(folder).mkdir(parents=True, exist_ok=True); tempfile.TemporaryFile(dir=folder).close()
-        except OSError as e: return f'{option}: cannot write into {folder} ({e.strerror}); give a folder that can be written'
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as e:
+            return (f'{option}: cannot write into {folder} ({e.strerror}); '
+                    'give a folder that can be written')
 
 # %% ../nbs/09_cli.ipynb #4072b7f0
 @call_parse
 def demo(
     out:str=None, # Folder for report.html and report.json
     json:str=None, # File for every number, as JSON
-    seed:int=0, # Decides models, order and facts
-    quick:bool=False, # A rehearsal at a size that takes seconds and shows nothing
+    seed:int=0, # Seed of models, order of rows and facts
+    quick:bool=False, # A rehearsal: takes seconds and shows nothing
     threads:int=None, # Processor threads (default: PyTorch's choice)
 ):
-    "Teach a small model code in four ways, see what each made it forget, and find where its loss clunks"
-    warnings.filterwarnings('ignore', category=FutureWarning); warnings.filterwarnings('ignore', message='Source .* has been served')
-    if why := _obstacle(out, json, seed, threads): print(f'cpt-demo: {why}', file=sys.stderr); sys.exit(2)
+    "Teach a small model code in four ways, see what each made it forget, and where its loss clunks"
+    warnings.filterwarnings('ignore', category=FutureWarning)
+    warnings.filterwarnings('ignore', message='Source .* has been served')
+    if why := _obstacle(out, json, seed, threads):
+        print(f'cpt-demo: {why}', file=sys.stderr)
+        sys.exit(2)
+
     print('loading libraries ...', flush=True)
     import torch
-    from cptlib.demo import Demo, DemoSize
-    from cptlib.demo import save_report
+
+    from cptlib.demo import Demo, DemoSize, save_report
     if threads: torch.set_num_threads(threads)
-    d, start = Demo(DemoSize.quick() if quick else DemoSize(), seed, bar=sys.stdout.isatty()), time.time()
-    stages = list(d.stages())
-    for i, (what, do) in enumerate(stages):
-        print(f'[{i+1}/{len(stages)}] {what} ... ', end='\n' if d.bar else '', flush=True)
-        d.step(what, do); print(f'{d.seconds[what]:.0f} s', flush=True)
+    size = DemoSize.quick() if quick else DemoSize()
+    d = Demo(size, seed, bar=sys.stdout.isatty())
+    start = time.time()
+    stages = d.stages()
+    for i, (what, do, args) in enumerate(stages, 1):
+        print(f'[{i}/{len(stages)}] {what} ... ', end='\n' if d.bar else '', flush=True)
+        d.step(what, do, *args)
+        print(f'{d.seconds[what]:.0f} s', flush=True)
+
     if quick: print('\nA rehearsal: these numbers mean nothing.')
-    print(f'\nAccuracy on text that was never trained on (share of next bytes right), and retention of prose:\n\n{d.table.round(3).to_string()}\n')
+    print('\nNext-byte accuracy on held-out text, and retention of prose:\n')
+    print(f'{d.table.round(3).to_string()}\n')
     print(f"{d.reports['epochs']}\n")
     if not quick: print(d.conclusion)
     try: paths = save_report(d, out, json)
-    except OSError as e: sys.exit(f'the run is done, but its report could not be written: {e}')
-    for p in paths: print(f'wrote {p}')
-    print(f'{time.time() - start:.0f} s in all' + (' (a rehearsal: these numbers mean nothing)' if quick else ''))
+    except OSError as e:
+        sys.exit(f'the run is done, but its report could not be written: {e}')
+    for path in paths: print(f'wrote {path}')
+    seconds = f'{time.time() - start:.0f} s in all'
+    print(f'{seconds} (a rehearsal: these numbers mean nothing)' if quick else seconds)
 
 # %% ../nbs/09_cli.ipynb #bd388d22
 @call_parse
 def clunk(
-    file:str, # trainer_state.json, CSV, JSON, JSON-lines or TensorBoard event file, or a folder with one
+    file:str, # trainer_state.json, CSV, JSON (lines), a TensorBoard event file, or their folder
     out:str='clunk.png', # File for the picture
-    steps_per_epoch:int=None, # Steps of an epoch, where the log does not tell
-    column:str=None, # Name of the training loss, where it is not one of the usual
-    alpha:float=0.01, # Chance of a false alarm that is accepted
+    steps_per_epoch:int=None, # Steps in an epoch, if the log does not tell
+    column:str=None, # Name of the training loss, if it is not one of the usual names
+    alpha:float=0.01, # Accepted probability of a false alarm
     json:str=None, # File for every number, as JSON
 ):
     "Does the training loss step down where an epoch begins? Reads the log that you have"
     from json import dumps
     from textwrap import fill
+
     from cptlib.clunk.logs import read_log
     try:
         log = read_log(file, steps_per_epoch, column)
         report = log.detect(alpha)
-    except ValueError as e: print(f'cpt-clunk: {e}', file=sys.stderr); sys.exit(2)
-    print('\n'.join(fill(s, 110) for s in log.notes), report, sep='\n')
+    except ValueError as e:
+        print(f'cpt-clunk: {e}', file=sys.stderr)
+        sys.exit(2)
+    notes = [fill(note, 110) for note in log.notes]
+    print('\n'.join(notes), report, sep='\n')
     try:
-        if json: Path(json).write_text(dumps(report.to_dict() | dict(file=file, every=log.every, notes=log.notes), indent=1))
+        if json:
+            numbers = report.to_dict() | dict(file=file, every=log.every, notes=log.notes)
+            Path(json).write_text(dumps(numbers, indent=1))
         log.plot(report).savefig(out)
-    except (OSError, ValueError) as e: print(f'cpt-clunk: the report could not be written: {e}', file=sys.stderr); sys.exit(2)
-    print(f'wrote {out}' + (f' and {json}' if json else ''))
+    except (OSError, ValueError) as e:
+        print(f'cpt-clunk: the report could not be written: {e}', file=sys.stderr)
+        sys.exit(2)
+    print(f'wrote {out} and {json}' if json else f'wrote {out}')

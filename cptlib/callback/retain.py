@@ -246,7 +246,8 @@ def _plot_log(log, tolerance):
         below.plot(steps, mean, color=colors[n], label=n)
         below.fill_between(steps, mean - error, mean + error, color=colors[n], alpha=.25, lw=0)
     below.axhline(-tolerance, color='0.5', ls=':')
-    below.text(steps[-1], -tolerance, 'tolerance', ha='right', va='bottom', fontsize=8)
+    beside = (1.01, -tolerance) # right of the axes
+    below.annotate('tolerance', beside, xycoords=('axes fraction', 'data'), va='center')
     above.set(ylabel='share of tokens', ylim=(0, 1))
     below.set(xlabel='step', ylabel='change of accuracy')
     above.legend(loc='center left', bbox_to_anchor=(1, .5), reverse=True)

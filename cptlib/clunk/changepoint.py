@@ -22,7 +22,7 @@ def window_size(
     n_before:int, # steps in the epoch before the boundary
     n_after:int, # steps in the epoch after it
 )->int: # steps to use on each side of the boundary; below `MIN_WINDOW` is too short to test
-    "Half of the shorter epoch, but up to 20 steps of a short one and at most `MAX_WINDOW`."
+    "Return half of the shorter epoch, but up to 20 steps of a short one and at most `MAX_WINDOW`."
     n = min(n_before, n_after)
     half = n//2
     three_quarters = -(-3*n//4) # rounded up
@@ -36,7 +36,7 @@ LEVEL, SLOPE, KINK, CURVE, JUMP, BEND, LOSS = range(7)
 def design(
     h:int, # steps on each side of the boundary
 )->np.ndarray: # [2h, 6]
-    "The six curves that we fit to a window: 1, t, |t|, t^2, -1(t>0) and t^3."
+    "Return the six curves that we fit to a window: 1, t, |t|, t^2, -1(t>0) and t^3."
     t = (np.arange(-h, h) + 0.5) / h
     jump = -(t > 0).astype(float)
     return np.stack([np.ones_like(t), t, np.abs(t), t*t, jump, t**3], axis=1)
@@ -46,7 +46,7 @@ def clip_spikes(
     y:np.ndarray, # losses [n], nats
     X:np.ndarray, # design [n, c]
 )->np.ndarray: # losses [n], nats
-    "Losses with the residuals of a Huber fit (1964) clipped at 3.5 robust standard deviations."
+    "Clip the residuals of a Huber fit (1964) at 3.5 robust standard deviations."
     weight, old_scale = np.ones(len(y)), np.inf
     for _ in range(20):
         XW = X.T * weight
@@ -61,10 +61,10 @@ def clip_spikes(
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #c8942df4
 def block_means(
-    a:np.ndarray, # one row a step [2h, c]
+    a:np.ndarray, # one row per step [2h, c]
     h:int, # steps on each side of the boundary
-)->np.ndarray: # one row a block [N, c]
-    "Means over blocks of max(1, h//16) rows, counted from the boundary outwards."
+)->np.ndarray: # one row per block [N, c]
+    "Average blocks of max(1, h//16) rows, counted from the boundary outwards."
     size = max(1, h//16)
     blocks = h//size # on each side
     whole = a[h - blocks*size:h + blocks*size]
@@ -108,17 +108,17 @@ class StudentMixture:
     def below(self,
         x:float, # a point
     )->float: # 0 to 1
-        "The probability of a value below `x`."
+        "Return the probability of a value below `x`."
         return float(self.weight @ stdtr(self.df, (x - self.center)/self.scale))
 
     def above(self,
         x:float, # a point
     )->float: # 0 to 1
-        "The probability of a value above `x`."
+        "Return the probability of a value above `x`."
         return float(self.weight @ stdtr(self.df, (self.center - x)/self.scale))
 
 def _last_column(M, p, N):
-    "What the fit on the first `p` columns says about the last of them."
+    "Return what the fit on the first `p` columns says about the last of them."
     L = np.linalg.cholesky(M)
     diag = np.diagonal(L, axis1=1, axis2=2)
     df = N - p
@@ -132,7 +132,7 @@ def _last_column(M, p, N):
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #5bac0e0f
 def _quantiles(mix, shares):
-    "Points [k] below which the `shares` [k] of `mix` lie."
+    "Return the points [k] below which the `shares` [k] of `mix` lie."
     q, df = np.asarray(shares, float), mix.df
     x = mix.mean + mix.sd*stdtrit(df, q)
     ends = mix.center + stdtrit(df, q)[:, None]*mix.scale
@@ -164,7 +164,7 @@ def detectable_drop(
     df:float, # degrees of freedom
     alpha:float, # level of the test
 )->float: # nats
-    "The drop that a one-sided test finds with 80 % power."
+    "Return the drop that a one-sided test finds with 80 % power."
     return float((stdtrit(df, 1 - alpha) + stdtrit(df, 0.8)) * se)
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #b78f0e1b
@@ -190,34 +190,34 @@ class Jump:
         self.slope_change = SlopeChange(*self.slope_change) # checkpoints hold plain tuples
 
     def fit(self)->tuple: # steps from the boundary [2h], and the fitted loss there [2h], nats
-        "The fitted curve, for a picture."
+        "Return the fitted curve, for a picture."
         return np.arange(-self.h, self.h), design(self.h) @ np.array(self.coef)
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #32e16ec7
 def _window_losses(before, after, h):
-    "The losses in the window [2h], nats."
+    "Return the losses in the window [2h], nats."
     return np.concatenate([before[len(before)-h:], after[:h]]).astype(float)
 
 def _blocks(y, h):
-    "Block means [N, 7] of the design and of the losses `y` [2h], with spikes clipped."
+    "Return block means [N, 7] of the design and of the losses `y` [2h], with spikes clipped."
     X = design(h)
     return block_means(np.column_stack([X, clip_spikes(y, X)]), h)
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #f1987349
 def _asking(column, bent):
-    "Columns of a fit, with or without the bend: the one we ask about comes last, then the losses."
+    "List the columns of a fit: the one we ask about comes last, then the losses."
     curves = [LEVEL, SLOPE, KINK, CURVE, BEND, JUMP] if bent else [LEVEL, SLOPE, KINK, CURVE, JUMP]
     others = [c for c in curves if c != column]
     return [*others, column, LOSS]
 
 def _products(Z, columns):
-    "Cross-products at every rho [75, c, c] of some columns of `Z`."
+    "Return cross-products at every rho [75, c, c] of some columns of `Z`."
     rounding = 1e-7 * max(np.abs(Z[:, LOSS]).max(), 1e-30) # losses are float32
     M = _cross_products(Z, rounding)
     return M[:, columns][:, :, columns]
 
 def _effect(Z, column, bent):
-    "The coefficient of one column, as a `StudentMixture`."
+    "Return the coefficient of one column, as a `StudentMixture`."
     columns = _asking(column, bent)
     return _last_column(_products(Z, columns), len(columns) - 1, len(Z))
 
@@ -244,7 +244,7 @@ def _fit(Z, bent):
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #5011bda0
 def _bias(before, after, h, H):
-    "Bias of the drop, nats, from a bend that shows in a window of `H` steps a side; else 0."
+    "Return the bias of the drop, nats, from a bend that shows within `H` steps a side; else 0."
     if H <= h: return 0.
     y = _window_losses(before, after, H)
     bend = _effect(_blocks(y - np.median(y), H), BEND, bent=True)
@@ -275,11 +275,11 @@ class Window(NamedTuple):
     h: int # steps in the window, on each side
 
 def window_sides(
-    before:int, # steps at hand before the boundary
-    after:int, # steps at hand after it
+    before:int, # steps available before the boundary
+    after:int, # steps available after it
     n:int|None=None, # steps in the shorter epoch, where these are not whole epochs
 )->Window:
-    "The window for a boundary. Raises ValueError if it would be shorter than `MIN_WINDOW`."
+    "Choose the window for a boundary. Raises ValueError if it would be below `MIN_WINDOW`."
     n = min(before, after) if n is None else n
     h = min(window_size(n, n), before, after)
     if h < MIN_WINDOW:
@@ -294,7 +294,7 @@ def as_jump(
     h:int, # steps in the window, on each side
     alpha:float, # level for the detectable drop
 )->Jump:
-    "The `Jump` that a fit amounts to."
+    "Turn a fit into a `Jump`."
     curve = design(h) @ coef
     lo, hi = _quantiles(mix, [0.025, 0.975])
     def slope(side): return float((side[-1] - side[0]) / (h - 1))
@@ -311,7 +311,7 @@ def as_jump(
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #afbaf128
 def _slope_change(Z, bent, h):
-    "The `SlopeChange` at the boundary: the two lines differ by twice the coefficient of |t|."
+    "Return the `SlopeChange` at the boundary, from twice the coefficient of |t|."
     kink = _effect(Z, KINK, bent)
     return SlopeChange(2*kink.mean/h, 2*min(kink.below(0), kink.above(0)))
 
@@ -338,7 +338,7 @@ def boundary_test(
 def holm(
     p, # p-values, any sequence of numbers
 )->np.ndarray: # adjusted p-values, in the same places
-    "Holm's (1979) step-down adjustment, which controls the family-wise error."
+    "Adjust p-values by Holm's (1979) step-down method, which controls the family-wise error."
     p = np.asarray(p, float)
     smallest_first = p.argsort(kind='stable')
     not_yet_rejected = np.arange(len(p), 0, -1)
@@ -359,7 +359,7 @@ class PooledDrop(NamedTuple):
 def pooled_drop(
     jumps:list, # `Jump`s of consecutive boundaries of one source
 )->PooledDrop:
-    "Mean drop over boundaries (Satterthwaite 1946). A single boundary is returned as it is."
+    "Average the drop over boundaries (Satterthwaite 1946). A single boundary is returned as it is."
     if len(jumps) == 1:
         only = jumps[0]
         return PooledDrop(only.drop, only.se, float(only.df), only.ci, only.p)

@@ -42,27 +42,27 @@ class EpochEnds:
     def of(cls,
         losses:np.ndarray, # losses of the whole epoch [n], nats
     )->'EpochEnds':
-        "The ends of a finished epoch."
+        "Return the ends of a finished epoch."
         last = max(0, len(losses) - MAX_WINDOW)
         return cls(len(losses), losses[:MAX_WINDOW], losses[last:])
 
 # %% ../../nbs/clunk/01_confounds.ipynb #94d7555e
 @lru_cache(maxsize=64) # most pieces of a run have the same length
 def _smooth_basis(n):
-    "Orthonormal polynomials [n, degree + 1] up to the cubic."
+    "Return orthonormal polynomials [n, degree + 1] up to the cubic."
     degree = min(3, n//6)
     polynomials = np.polynomial.legendre.legvander(np.linspace(-1, 1, n), degree)
     return np.linalg.qr(polynomials)[0]
 
 def _detrended(y):
-    "`y` [n] without its cubic, or without a lower degree under 18 steps."
+    "Return `y` [n] without its cubic, or without a lower degree under 18 steps."
     Q = _smooth_basis(len(y))
     return y - Q @ (Q.T @ y)
 
 def difference_autocorrelation(
     *pieces:np.ndarray, # stretches of losses without a boundary inside, 1-D, nats
-)->float: # -1 to 1; NaN where there are too few losses
-    "Lag-1 autocorrelation of the differences: near -0.5 for fresh noise, above -0.2 if smoothed."
+)->float: # -1 to 1, near -0.5 for fresh noise; NaN where there are too few losses
+    "Return the lag-1 autocorrelation of the differences; above -0.2, the log looks smoothed."
     diffs = [np.diff(_detrended(p)) for p in pieces if len(p) > 2]
     total = sum(d @ d for d in diffs)
     if not total > 0: return np.nan
@@ -71,14 +71,14 @@ def difference_autocorrelation(
 
 # %% ../../nbs/clunk/01_confounds.ipynb #09f55b94
 def _spread(losses):
-    "Median absolute deviation of the differences from step to step."
+    "Return the median absolute deviation of the differences from step to step."
     d = np.diff(losses)
     return np.median(np.abs(d - np.median(d)))
 
 def restart_ratio(
     epoch:EpochEnds, # the epoch before the boundary
-)->float: # NaN for epochs under 64 steps
-    "Spread of the first eighth over the last: near 1 for raw losses, over 6 for a restarting mean."
+)->float: # near 1 for raw losses; NaN for epochs under 64 steps
+    "Divide the spread of the first eighth by that of the last; over 6, the mean looks restarted."
     k = min(epoch.n//8, MAX_WINDOW)
     if k < 8: return np.nan
     early, late = _spread(epoch.head[:k]), _spread(epoch.tail[-k:])
@@ -121,7 +121,7 @@ def order_ratio(
     after:EpochEnds, # the epoch after it
     jump:Jump, # at the boundary
 )->float: # NaN if the second epoch was not finished
-    "How far the loss falls from the end of one epoch to the end of the next, per nat of drop."
+    "Return how far the loss falls from one epoch's end to the next's, per nat of drop."
     if after.n < 0.9*before.n: return np.nan
     h = jump.h
     fall = before.tail[-h:].mean() - after.tail[-h:].mean()
@@ -133,7 +133,7 @@ def loss_flags(
     after:EpochEnds, # the epoch after it
     jump:Jump, # at the boundary
 )->list: # names of the flags raised, keys of `FLAGS`
-    "The flags that the losses themselves raise at one boundary."
+    "Return the flags that the losses themselves raise at one boundary."
     flags = []
     if difference_autocorrelation(before.tail, after.head) > -0.2: flags.append('smoothed')
     if restart_ratio(before) > 6: flags.append('restarting mean')
@@ -146,12 +146,12 @@ def loss_flags(
 
 # %% ../../nbs/clunk/01_confounds.ipynb #ccf10841
 def _moves(a, b):
-    "Whether two numbers differ by more than a factor of 1.1."
+    "Tell whether two numbers differ by more than a factor of 1.1."
     small, large = sorted((abs(float(a)), abs(float(b))))
     return large > 1.1*small
 
 def _changes(name, before, after):
-    "Whether the metadata `before` [h] differs from that `after` [h]."
+    "Tell whether the metadata `before` [h] differs from that `after` [h]."
     numeric = before.dtype.kind in 'fiu'
     if not numeric: return bool(before[-1] != after[0])
     if name == 'lr': return _moves(before[-1], after[0])
@@ -161,13 +161,13 @@ def _changes(name, before, after):
 
 # %% ../../nbs/clunk/01_confounds.ipynb #82499aed
 def _mixture_drop(weights, losses, h):
-    "Step in the total loss, nats, that the weights [2h, sources] alone make at the mean losses."
+    "Return the step in the total loss, nats, that the weights alone make at the mean losses."
     total = weights @ np.nanmean(losses, axis=0)
     lines = design(h)[:, :BEND]
     return np.linalg.lstsq(lines, total, rcond=None)[0][JUMP]
 
 def _mixture_moved(jump, weights, source_losses=None):
-    "Whether the weights explain a quarter of the drop; without losses, whether they step at all."
+    "Tell whether the weights explain a quarter of the drop; without losses, whether they move."
     h = jump.h
     if source_losses is not None:
         return _mixture_drop(weights, source_losses, h) > 0.25*abs(jump.drop)
@@ -176,7 +176,7 @@ def _mixture_moved(jump, weights, source_losses=None):
 
 # %% ../../nbs/clunk/01_confounds.ipynb #e299fc0d
 def _metadata_flags(metadata, h):
-    "Flags for entries that change at the boundary. Raises ValueError for the wrong length."
+    "Return flags for entries that change here. Raises ValueError for the wrong length."
     flags = []
     for name, values in metadata.items():
         if len(values) != 2*h:
@@ -187,7 +187,7 @@ def _metadata_flags(metadata, h):
     return flags
 
 def _control_moves(jump, control):
-    "Whether control rows drop too, by a quarter of `jump` or more."
+    "Tell whether control rows drop too, by a quarter of `jump` or more."
     before, after = (np.asarray(c, float)[np.isfinite(c)] for c in control)
     if min(len(before), len(after)) <= MIN_WINDOW + 1: return False
     theirs = boundary_test(before, after)
@@ -199,9 +199,9 @@ def context_flags(
     repeats:float|None=None, # share of the rows after the boundary that were seen before it, 0 to 1
     control:tuple|None=None, # losses of control rows, one epoch before and one after; NaN if none
 )->list: # names of the flags raised; metadata as 'metadata (name)'
-    """The flags that the training loop's own knowledge raises.
+    """Return the flags raised by what the training loop knows.
 
-    `metadata` may hold 'weights' and 'source_losses' [2h, sources], to see whether the mixture moved.
+    With 'weights' and 'source_losses' [2h, sources] in `metadata`, it tells if the mixture moved.
     Raises ValueError for metadata of the wrong length."""
     meta = {k: np.asarray(v) for k, v in (metadata or {}).items()}
     flags = _metadata_flags(meta, jump.h)

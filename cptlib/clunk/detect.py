@@ -21,7 +21,7 @@ _all_ = ['Boundary', 'ClunkReport', 'judge', 'probe_gap']
 
 # %% ../../nbs/clunk/03_detect.ipynb #fd56c178
 def _check_losses(name, y):
-    "Raises ValueError unless there is one loss a step."
+    "Raises ValueError unless there is one loss per step."
     if y.ndim != 1:
         raise ValueError(f'Source {name!r}: losses of shape {y.shape}; '
                          'give one number a step (the mean over the batch)')
@@ -93,7 +93,7 @@ def _read_source(name, losses, starts, metadata, repeats, control):
 
 # %% ../../nbs/clunk/03_detect.ipynb #3119a278
 def _measure(log, k, alpha):
-    "The measured `Boundary` at which epoch `k` of a `_SourceLog` begins."
+    "Return the measured `Boundary` at which epoch `k` of a `_SourceLog` begins."
     a, b, c = log.edges[k-1:k+2]
     def context(h):
         metadata = {name: values[b-h:b+h] for name, values in log.metadata.items()}
@@ -138,7 +138,7 @@ def detect_clunks(
 
 # %% ../../nbs/clunk/03_detect.ipynb #4a72c684
 class OnlineClunk:
-    "The detector for one source, one loss at a time, in memory bounded by the window."
+    "Detects clunks in one source, one loss at a time, in memory bounded by the window."
     def __init__(self,
         source:str='loss', # name of the source
         alpha:float=0.01, # false alarms accepted per run
@@ -154,11 +154,11 @@ class OnlineClunk:
         self.n, self.head, self.tail = 0, [], deque(maxlen=MAX_WINDOW)
 
     def _ends(self):
-        "The ends of the current epoch so far."
+        "Return the ends of the current epoch so far."
         return EpochEnds(self.n, np.array(self.head, float), np.array(self.tail, float))
 
     def _now(self, n=None):
-        "The last boundary, measured from what is known of it."
+        "Measure the last boundary from the losses so far."
         boundary = Boundary(self.source, len(self.passed) + 1, self.index, 0)
         def context(h): return dict(repeats=self.repeats)
         b = measure_boundary(boundary, self.before, self._ends(), self.alpha, context, n)
@@ -187,7 +187,7 @@ def boundary(self:OnlineClunk,
     repeats:float|None=None, # share of the coming rows that were seen before, 0 to 1
     flags=(), # names of confounds that the caller knows of, keys of `FLAGS`
 )->None:
-    "Say that the next loss is the first of a new epoch."
+    "Mark the next loss as the first of a new epoch."
     if self.before is not None: self.passed.append(self._now())
     self.before, self.index = self._ends(), self.step
     self.repeats, self.flags = repeats, list(flags)
@@ -203,6 +203,6 @@ def boundaries(self:OnlineClunk)->list: # of `Boundary`
 def report(self:OnlineClunk,
     probe:tuple|None=None, # losses of never-seen rows and of seen-once rows, after the first epoch
 )->ClunkReport:
-    "The report so far. Raises ValueError for a probe of fewer than two rows a side."
+    "Return the report so far. Raises ValueError for a probe of fewer than two rows a side."
     gap = probe_gap(*probe) if probe else None
     return advised(judge(self.boundaries, self.alpha, gap, {self.source: self.dropped}))

@@ -1,4 +1,4 @@
-"""Reads the training log that you already have, of the Hugging Face Trainer, TensorBoard, Weights & Biases, CSV or JSON, and finds the epochs in it
+"""Reads the training log of the Hugging Face Trainer, TensorBoard, Weights & Biases, CSV or JSON, and finds its epochs
 
 Docs: https://cptlib.github.io/cptlib/clunk/logs.html.md"""
 
@@ -8,264 +8,473 @@ Docs: https://cptlib.github.io/cptlib/clunk/logs.html.md"""
 __all__ = ['Log', 'read_log']
 
 # %% ../../nbs/clunk/05_logs.ipynb #c32fe0b2
-import csv, json, math, re, struct
+import csv
+import json
+import math
+import re
+import struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 import numpy as np
-from .verdict import advised
-from .detect import ClunkReport, detect_clunks
+from .changepoint import SlopeChange
 from .confounds import difference_autocorrelation
+from .detect import ClunkReport, detect_clunks
+from .verdict import advised
 
 # %% ../../nbs/clunk/05_logs.ipynb #ce7178bd
 def _varint(b, i):
-    "Integer of 7 bits a byte that starts at `b[i]`, and where it ends"
+    "The integer of 7 bits a byte that starts at `b[i]`, and where it ends."
     x = shift = 0
     while True:
-        x, shift, i = x | (b[i] & 127) << shift, shift + 7, i + 1
-        if b[i-1] < 128: return x, i
+        byte = b[i]
+        x |= (byte & 127) << shift
+        shift, i = shift + 7, i + 1
+        if byte < 128: return x, i
 
-def _fields(b, i=0):
-    "(field number, value) of a protocol buffer message; values are ints or bytes"
+def _fields(b):
+    "(field number, value) of a protocol buffer message; values are ints or bytes."
+    i = 0
     while i < len(b):
         key, i = _varint(b, i)
-        if key & 7 == 0: v, i = _varint(b, i)
+        number, kind = key >> 3, key & 7
+        if kind == 0:
+            value, i = _varint(b, i)
         else:
-            n, i = {1: (8, i), 5: (4, i)}.get(key & 7) or _varint(b, i)
-            v, i = b[i:i+n], i + n
-        yield key >> 3, v
+            if kind == 1: size = 8
+            elif kind == 5: size = 4
+            else: size, i = _varint(b, i)
+            value, i = b[i:i+size], i + size
+        yield number, value
 
+# %% ../../nbs/clunk/05_logs.ipynb #0c85fcf3
 def _scalar(value):
-    "Tag and number of one TensorBoard summary value; None for what is no scalar"
-    d = dict(_fields(value))
-    t = dict(_fields(d[8])) if 8 in d else {1: 1, 4: d.get(2, b'')} # a tensor, or a plain float
-    raw, kind = t.get(4) or t.get(5) or t.get(6) or b'', {1: '<f', 2: '<d'}.get(t.get(1))
-    return d[1].decode(), struct.unpack(kind, raw)[0] if kind and len(raw) == struct.calcsize(kind) else None
+    "Tag and number of one TensorBoard summary value; None for a number that is not a scalar."
+    fields = dict(_fields(value))
+    tensor = {1: 1, 4: fields.get(2, b'')} # a plain float, as if it were a tensor
+    if 8 in fields: tensor = dict(_fields(fields[8]))
+    raw = tensor.get(4) or tensor.get(5) or tensor.get(6) or b''
+    kind = {1: '<f', 2: '<d'}.get(tensor.get(1)) # float or double
+    readable = kind and len(raw) == struct.calcsize(kind)
+    return fields[1].decode(), struct.unpack(kind, raw)[0] if readable else None
 
 def _read_events(b):
-    "Rows of a TensorBoard event file, one a step; a last record that is still being written is left out"
-    rows, i = {}, 0
-    while i + 12 <= len(b) and (end := i + 12 + int.from_bytes(b[i:i+8], 'little')) + 4 <= len(b):
-        event, i = dict(_fields(b[i+12:end])), end + 4
-        for tag, v in (_scalar(v) for k, v in _fields(event.get(5, b'')) if k == 1):
-            if v is not None: rows.setdefault(event.get(2, 0), {'step': event.get(2, 0)})[tag] = v
+    "Rows of a TensorBoard event file, one a step; an unfinished last record is left out."
+    rows, start = {}, 0
+    while start + 12 <= len(b):
+        end = start + 12 + int.from_bytes(b[start:start+8], 'little')
+        if end + 4 > len(b): break
+        event = dict(_fields(b[start+12:end]))
+        start = end + 4
+        step, summary = event.get(2, 0), event.get(5, b'')
+        for number, value in _fields(summary):
+            if number != 1: continue
+            tag, x = _scalar(value)
+            if x is not None: rows.setdefault(step, {'step': step})[tag] = x
     return list(rows.values())
 
 # %% ../../nbs/clunk/05_logs.ipynb #ba9f3717
+def _number(v):
+    "`v` as a float; None where there is nothing, or no number."
+    try: return float(v)
+    except (TypeError, ValueError): return None
+
+def _from_columns(columns):
+    "Rows from {name: values}, values as a list or a dict."
+    def as_list(values): return list(values.values()) if isinstance(values, dict) else values
+    lists = {k: as_list(v) for k, v in columns.items()}
+    rows = []
+    for i in range(max(map(len, lists.values()))):
+        rows.append({k: v[i] for k, v in lists.items() if i < len(v)})
+    return rows
+
 def _from_json(d):
-    "Rows in what a JSON file holds: rows, losses, or columns"
-    if isinstance(d, dict) and any(isinstance(v, (list, dict)) for v in d.values()):
-        cols = {k: list(v.values()) if isinstance(v, dict) else v for k, v in d.items() if isinstance(v, (list, dict))}
-        return [{k: v[i] for k, v in cols.items() if i < len(v)} for i in range(max(map(len, cols.values())))]
-    return [r if isinstance(r, dict) else {'loss': r} for r in (d if isinstance(d, list) else [d])]
+    "Rows in the content of a JSON file: rows, losses, or columns."
+    if isinstance(d, dict):
+        columns = {k: v for k, v in d.items() if isinstance(v, (list, dict))}
+        if columns: return _from_columns(columns)
+    rows = d if isinstance(d, list) else [d]
+    return [row if isinstance(row, dict) else {'loss': row} for row in rows]
 
 def _from_lines(lines):
-    "Rows of JSON-lines; a broken last line is one that is still being written"
+    "Rows of JSON-lines; a broken last line is one that is still being written."
     rows = []
     for i, line in enumerate(lines):
         try: rows.append(json.loads(line))
         except json.JSONDecodeError as e:
-            if i + 1 < len(lines) or not rows: raise ValueError(f'line {i+1} is no JSON ({e.msg})') from None
+            if i + 1 < len(lines) or not rows:
+                raise ValueError(f'line {i+1} is not JSON ({e.msg})') from None
     return rows
 
-def _from_table(lines):
-    "Rows of a table with a header, separated by commas, semicolons or tabs, or of one number a line"
-    if _number(lines[0]) is not None: return [{'loss': line} for line in lines]
-    return list(csv.DictReader(lines, delimiter=max(',;\t', key=lines[0].count)))
-
-def _number(v):
-    "`v` as a float; None where there is nothing or no number"
-    try: return float(v)
-    except (TypeError, ValueError): return None
-
 # %% ../../nbs/clunk/05_logs.ipynb #5251b4e4
-def _read_rows(path):
-    "Rows of the file at `path`, and the whole of it if it is the Trainer's state"
-    if 'tfevents' in path.name: return _read_events(path.read_bytes()), {}
+def _from_table(lines):
+    "Rows of a table with a header (commas, semicolons or tabs), or of one number a line."
+    if _number(lines[0]) is not None: return [{'loss': line} for line in lines]
+    delimiter = max(',;\t', key=lines[0].count)
+    return list(csv.DictReader(lines, delimiter=delimiter))
+
+class _File(NamedTuple):
+    "The content of a log file."
+    rows: list # of {column: value}
+    state: dict # the whole file if it is the state of the Trainer, else empty
+
+def _read_text(path):
+    "The text of a file. Raises ValueError if there is none."
     try: text = path.read_text(encoding='utf-8-sig').strip()
-    except UnicodeDecodeError: raise ValueError('this is no text; give a CSV, JSON or JSON-lines file, or a TensorBoard event file '
-                                                '(with tfevents in its name)') from None
+    except UnicodeDecodeError:
+        raise ValueError('this is no text; give a CSV, JSON or JSON-lines file, '
+                         'or a TensorBoard event file (with tfevents in its name)') from None
     if not text: raise ValueError('the file is empty; give the log of a run')
+    return text
+
+def _read_file(path):
+    "The `_File` at `path`."
+    if 'tfevents' in path.name: return _File(_read_events(path.read_bytes()), {})
+    text = _read_text(path)
     lines = [line for line in text.splitlines() if line.strip()]
-    if text[0] not in '{[': return _from_table(lines), {}
-    try: d = json.loads(text)
-    except json.JSONDecodeError: return _from_lines(lines), {}
-    return (_from_json(d['log_history']), d) if isinstance(d, dict) and 'log_history' in d else (_from_json(d), {})
+    if text[0] not in '{[': return _File(_from_table(lines), {})
+    try: content = json.loads(text)
+    except json.JSONDecodeError: return _File(_from_lines(lines), {})
+    if isinstance(content, dict) and 'log_history' in content:
+        return _File(_from_json(content['log_history']), content)
+    return _File(_from_json(content), {})
 
 # %% ../../nbs/clunk/05_logs.ipynb #c1f78f1e
-_KNOWN = dict(
-    loss='raw_loss loss train_loss training_loss loss_train train_loss_step loss_step lm_loss train_lm_loss batch_loss nll_loss value',
-    step='train_global_step global_step trainer_global_step step steps train_step iteration iterations iter num_updates update',
-    epoch='train_epoch epoch epochs trainer_epoch', lr='train_learning_rate learning_rate lr')
+_KNOWN = dict( # names of each column, the preferred ones first
+    loss=('raw_loss loss train_loss training_loss loss_train train_loss_step loss_step '
+          'lm_loss train_lm_loss batch_loss nll_loss value').split(),
+    step=('train_global_step global_step trainer_global_step step steps train_step '
+          'iteration iterations iter num_updates update').split(),
+    epoch='train_epoch epoch epochs trainer_epoch'.split(),
+    lr='train_learning_rate learning_rate lr'.split())
 _VALID = re.compile(r'^(?:e?val|valid|validation|test|dev)_(?:(.*)_)?(loss|acc)(?:uracy)?$')
+_NO_TRAINING = re.compile('val|test|dev|_min|_max')
 
-def _plain(name): return re.sub('[^a-z0-9]+', '_', str(name).split(' - ')[-1].lower()).strip('_')
+def _plain(name):
+    "A name in lower case, without the run and without punctuation."
+    without_run = str(name).split(' - ')[-1]
+    return re.sub('[^a-z0-9]+', '_', without_run.lower()).strip('_')
+
+def _candidates(names, want):
+    "Those of `names` that could be the column `want`."
+    for known in _KNOWN[want]:
+        hits = [name for name in names if _plain(name) == known]
+        if hits: return hits
+    if want != 'loss': return []
+    losses = [name for name in names if 'loss' in _plain(name)]
+    return [name for name in losses if not _NO_TRAINING.search(_plain(name))]
 
 def _pick(names, want):
-    "The column of `names` that is meant by `want`, or None. ValueError where two could be"
-    plain = {n: _plain(n) for n in names}
-    for known in _KNOWN[want].split():
-        if hits := [n for n in names if plain[n] == known]: break
-    else: hits = [n for n in names if want == 'loss' in plain[n] and not re.search('val|test|dev|_min|_max', plain[n])]
-    if len(hits) > 1 and want == 'loss': raise ValueError(f'columns {hits} could all be the training loss; name one with --column (column=...)')
+    "The column `want`, or None. Raises ValueError where two could be the loss."
+    hits = _candidates(names, want)
+    if len(hits) > 1 and want == 'loss':
+        raise ValueError(f'columns {hits} could all be the training loss; '
+                         'name one with --column (column=...)')
     return hits[0] if hits else None
 
+# %% ../../nbs/clunk/05_logs.ipynb #71c763ba
+class _Columns(NamedTuple):
+    "Which columns a log has."
+    picked: dict # {'loss', 'step', 'epoch' or 'lr': name or None}
+    validation: list # names of the columns of validations
+
 def _columns(rows, column=None):
-    "Names of the columns for loss, step, epoch and lr; ValueError if there is no loss"
-    names = list(dict.fromkeys(k for r in rows for k, v in r.items() if _number(v) is not None))
-    if column is not None and column not in names: raise ValueError(f'no numbers in a column {column!r}; there is {", ".join(map(repr, names))}')
-    cols = {want: column if want == 'loss' and column else _pick(names, want) for want in _KNOWN}
-    if not cols['loss']: raise ValueError(f'no column looks like a training loss among {", ".join(map(repr, names)) or "none at all"}; '
-                                          'name it with --column (column=...)')
-    return cols, [n for n in names if _VALID.match(_plain(n))]
+    "The `_Columns` of `rows`. Raises ValueError if there is no loss."
+    filled = [name for row in rows for name, v in row.items() if _number(v) is not None]
+    names = list(dict.fromkeys(filled))
+    listed = ', '.join(map(repr, names))
+    if column is not None and column not in names:
+        raise ValueError(f'no numbers in a column {column!r}; there is {listed}')
+    picked = {}
+    for want in _KNOWN:
+        given = want == 'loss' and column
+        picked[want] = column if given else _pick(names, want)
+    if not picked['loss']:
+        raise ValueError(f'no column looks like a training loss among {listed or "none at all"}; '
+                         'name it with --column (column=...)')
+    return _Columns(picked, [name for name in names if _VALID.match(_plain(name))])
 
 # %% ../../nbs/clunk/05_logs.ipynb #13a63e9f
+def _decimals(epoch):
+    "The number of decimals, 1 to 5, that fractional epochs are rounded to; None if they are not."
+    for digits in range(1, 6):
+        if np.allclose(np.round(epoch, digits), epoch, atol=1e-9): return digits
+    return None
+
 def _steps_per_epoch(step, epoch, hint=None):
-    "Steps of an epoch from steps done [n] and fractional epochs [n], perhaps rounded; None if no whole number fits all rows"
-    s, e = (v[(epoch > 0) & (step > 0)].astype(float) for v in (step, epoch))
-    if not len(s): return
-    if (exact := round(float(np.median(s/e)))) and np.abs(s/e - exact).max() < 1e-4*exact: return exact
-    digits = next((d for d in range(1, 6) if np.allclose(np.round(e, d), e, atol=1e-9)), None)
-    if digits is None: return
-    half = 0.5*10.**-digits
-    low, high = (s/(e + half)).max(), (s[e > half]/(e[e > half] - half)).min(initial=np.inf)
-    fits = range(math.ceil(low - 1e-9), math.floor(min(high, 2*low) + 1e-9) + 1)
-    return None if not len(fits) else hint if hint in fits else fits[len(fits)//2]
+    "Steps of an epoch from steps [n] and fractional epochs [n]; None if no whole number fits."
+    usable = (epoch > 0) & (step > 0)
+    s, e = step[usable].astype(float), epoch[usable].astype(float)
+    if not len(s): return None
+    exact = round(float(np.median(s/e)))
+    if exact and np.abs(s/e - exact).max() < 1e-4*exact: return exact
+
+    digits = _decimals(e)
+    if digits is None: return None
+    half = 0.5*10.**-digits # largest rounding error
+    low = (s/(e + half)).max()
+    above = e > half
+    high = (s[above]/(e[above] - half)).min(initial=np.inf)
+    smallest = math.ceil(low - 1e-9)
+    largest = math.floor(min(high, 2*low) + 1e-9)
+    fits = range(smallest, largest + 1)
+    if not len(fits): return None
+    return hint if hint in fits else fits[len(fits)//2]
 
 # %% ../../nbs/clunk/05_logs.ipynb #f1aa37c5
-def _epochs(step, epoch, every, per_epoch):
-    "Epoch of each point [n] and whether it may straddle a boundary [n]"
-    if per_epoch:
-        hi = step + 1 if step[0] == 0 else step # a log counts the steps from 0, or those done
-        lo = np.maximum(hi - np.minimum(np.diff(hi, prepend=hi[0] - every), every), 0)
-        return ((hi - 1)//per_epoch).astype(int), lo//per_epoch != (hi - 1)//per_epoch
-    if (epoch % 1 == 0).all(): number = epoch
-    else: number = np.floor(epoch) if epoch[0] == 0 else np.ceil(epoch - 1e-6) - 1
+class _Epochs(NamedTuple):
+    "The epochs of the points of a log."
+    number: np.ndarray # epoch of each point, from 0 or 1 [n]
+    straddles: np.ndarray # whether a point may hold steps of two epochs [n]
+
+def _epochs_by_length(step, every, per_epoch):
+    "The `_Epochs` of points at `step`, where an epoch has `per_epoch` steps."
+    done = step + 1 if step[0] == 0 else step # a log counts the steps from 0, or those done
+    since = np.diff(done, prepend=done[0] - every)
+    before = np.maximum(done - np.minimum(since, every), 0)
+    number = (done - 1)//per_epoch
+    return _Epochs(number.astype(int), before//per_epoch != number)
+
+def _epochs_by_column(epoch, every):
+    "The `_Epochs` of points with an epoch column."
+    fractional = (epoch % 1 != 0).any()
+    if not fractional: number = epoch
+    elif epoch[0] == 0: number = np.floor(epoch)
+    else: number = np.ceil(epoch - 1e-6) - 1
     new = np.diff(number, prepend=number[0]) != 0
-    met = np.append(False, np.abs(epoch - np.round(epoch))[:-1] < 1e-6) & (epoch % 1 != 0).any() # the last point ended its epoch
-    return number.astype(int), new & ~met & (every > 1)
+    whole = np.abs(epoch - np.round(epoch)) < 1e-6
+    last_ended = np.append(False, whole[:-1]) & fractional # the point before ended its epoch
+    return _Epochs(number.astype(int), new & ~last_ended & (every > 1))
+
+def _epochs(step, epoch, every, per_epoch):
+    "The `_Epochs` of the points of a log."
+    if per_epoch: return _epochs_by_length(step, every, per_epoch)
+    return _epochs_by_column(epoch, every)
 
 # %% ../../nbs/clunk/05_logs.ipynb #60ebd055
 @dataclass
 class Log:
-    "A training log, ready for `detect_clunks`"
-    losses: np.ndarray # [n] nats, one a point; nan where the run had none
+    "A training log, ready for `detect_clunks`."
+    losses: np.ndarray # [n] nats, one a point; NaN where the run had none
     starts: np.ndarray # first point of each epoch
     step: np.ndarray # [n] step of the run at each point, as logged
     every: int # steps that a point stands for
     notes: list = field(default_factory=list) # what was found, and what limits the conclusion
     lr: np.ndarray = None # [n] learning rate
-    validation: dict = field(default_factory=dict) # {'loss' or 'accuracy': {source: [k, 2] steps and values}}; source 'loss' if unnamed
-
-    def detect(self,
-        alpha=0.01, # false alarms accepted per run
-    )->ClunkReport:
-        "The report, its boundaries named by the step of the run"
-        r = detect_clunks(self.losses, self.starts, alpha, None if self.lr is None else dict(lr=self.lr))
-        r = replace(r, boundaries=[replace(b, index=int(self.step[b.index]), jump=self._per_step(b.jump)) for b in r.boundaries])
-        return advised(r, **self.validation)
-
-    def _per_step(self, jump): return jump and replace(jump, slopes=tuple(s/self.every for s in jump.slopes))
-
-    def plot(self,
-        report, # what `detect` returned
-    ):
-        "The picture of the report, over the steps of the run"
-        fig = replace(report, boundaries=[replace(b, index=int(s)) for b, s in zip(report.boundaries, self.starts[1:])]).plot()
-        at = lambda x, _: f'{np.interp(x, np.arange(len(self.step)), self.step):.0f}' if 0 <= x < len(self.step) else ''
-        fig.axes[-1].xaxis.set_major_formatter(at)
-        return fig
+    validation: dict = field(default_factory=dict) # {'loss' or 'accuracy': {source: [k, 2]}}
 
     def __str__(self): return '\n'.join(self.notes)
 
+    def detect(self,
+        alpha:float=0.01, # false alarms accepted per run
+    )->ClunkReport:
+        "The report. Its boundaries are named by the step of the run, its slopes are per step."
+        metadata = None if self.lr is None else dict(lr=self.lr)
+        report = detect_clunks(self.losses, self.starts, alpha, metadata)
+        boundaries = []
+        for b in report.boundaries:
+            index, jump = int(self.step[b.index]), self._per_step(b.jump)
+            boundaries.append(replace(b, index=index, jump=jump))
+        return advised(replace(report, boundaries=boundaries), **self.validation)
+
+    def _per_step(self, jump):
+        "The jump with slopes per step, instead of per point."
+        if jump is None: return None
+        slopes = tuple(slope/self.every for slope in jump.slopes)
+        change, p = jump.slope_change
+        return replace(jump, slopes=slopes, slope_change=SlopeChange(change/self.every, p))
+
+    def plot(self,
+        report:ClunkReport, # what `detect` returned
+    ): # matplotlib `Figure`
+        "The picture of the report, over the steps of the run."
+        points = [int(start) for start in self.starts[1:]]
+        boundaries = [replace(b, index=i) for b, i in zip(report.boundaries, points)]
+        fig = replace(report, boundaries=boundaries).plot()
+        def step_at(x, position):
+            if not 0 <= x < len(self.step): return ''
+            return f'{np.interp(x, np.arange(len(self.step)), self.step):.0f}'
+        fig.axes[-1].xaxis.set_major_formatter(step_at)
+        return fig
+
 # %% ../../nbs/clunk/05_logs.ipynb #e8272f5c
-def _points(rows, cols):
-    "Loss, step, epoch and lr of the rows with a loss, by step, without repeats; notes"
-    rows = [r for r in rows if _number(r.get(cols['loss'])) is not None]
-    table = {k: np.array([np.nan if (v := _number(r.get(c))) is None else v for r in rows]) for k, c in cols.items() if c}
-    table = {k: v for k, v in table.items() if k == 'loss' or np.isfinite(v).all()} # a column with holes is no use
+def _values(rows, column):
+    "A column as an array [n], with NaN where there is no number."
+    numbers = [_number(row.get(column)) for row in rows]
+    return np.array([np.nan if v is None else v for v in numbers])
+
+def _points(rows, picked):
+    "{loss, step, epoch, lr: [n]} of the rows with a loss, by step, without repeats; and notes."
+    rows = [row for row in rows if _number(row.get(picked['loss'])) is not None]
+    table = {}
+    for want, column in picked.items():
+        if not column: continue
+        values = _values(rows, column)
+        if want == 'loss' or np.isfinite(values).all(): table[want] = values # no holes elsewhere
     step = table.setdefault('step', np.arange(1., len(rows) + 1))
-    _, last = np.unique(step[::-1], return_index=True)
-    last, n = len(step) - 1 - last, len(step)
-    notes = [f'Steps that were logged twice (a run that was resumed?), of which the later counts: {n - len(last)}.'] * (len(last) < n)
-    return {k: v[last] for k, v in table.items()}, notes
+    _, from_end = np.unique(step[::-1], return_index=True)
+    last = len(step) - 1 - from_end
+    repeated = len(step) - len(last)
+    notes = []
+    if repeated:
+        notes.append('Steps that were logged twice (a resumed run?), '
+                     f'of which the later counts: {repeated}.')
+    return {want: values[last] for want, values in table.items()}, notes
+
+# %% ../../nbs/clunk/05_logs.ipynb #cb666bd8
+def _checkpoint_step(state):
+    "The step in the name of the folder of a Trainer's state."
+    return int('0' + re.sub(r'\D', '', state.parent.name))
 
 def _find_file(path):
-    "`path`, or the log inside a folder: the Trainer's state, that of the newest checkpoint, or one event file"
-    p = Path(path)
-    if not p.exists(): raise ValueError('no such file; check the path')
-    if not p.is_dir(): return p
-    states = [p/'trainer_state.json', *sorted(p.glob('checkpoint-*/trainer_state.json'), key=lambda f: -int('0' + re.sub(r'\D', '', f.parent.name)))]
-    found = [f for f in states if f.exists()][:1] or sorted(p.rglob('*tfevents*'))
-    if len(found) != 1: raise ValueError(f'{len(found)} logs in this folder; give the file' + ''.join(f'\n  {f}' for f in found[:5]))
-    return found[0]
+    "`path`, or the log in a folder: the newest state of the Trainer, or the one event file."
+    path = Path(path)
+    if not path.exists(): raise ValueError('no such file; check the path')
+    if not path.is_dir(): return path
+    final = path/'trainer_state.json'
+    if final.exists(): return final
+    in_checkpoints = sorted(path.glob('checkpoint-*/trainer_state.json'))
+    if in_checkpoints: return max(in_checkpoints, key=_checkpoint_step)
+    found = sorted(path.rglob('*tfevents*'))
+    if len(found) == 1: return found[0]
+    listed = ''.join(f'\n  {file}' for file in found[:5])
+    raise ValueError(f'{len(found)} logs in this folder; give the file{listed}')
 
 # %% ../../nbs/clunk/05_logs.ipynb #f4385bdd
-def _find_epochs(t, state, steps_per_epoch, column):
-    "Steps of an epoch (None if only the epoch column tells), and in words how that is known"
-    if steps_per_epoch is not None:
-        if steps_per_epoch < 1: raise ValueError(f'{steps_per_epoch} steps an epoch; give a whole number of 1 or more')
-        return int(steps_per_epoch), 'steps per epoch as given'
+class _EpochLength(NamedTuple):
+    "How long an epoch is."
+    steps: int|None # None if only the epoch column tells
+    told_by: str # how we know, in words
+
+def _hint(state):
+    "Steps of an epoch as the state of the Trainer implies them; None if it does not."
     steps, epochs = state.get('max_steps') or 0, state.get('num_train_epochs') or 1
-    hint = steps//epochs if isinstance(steps, int) and isinstance(epochs, int) and steps % epochs == 0 else None
-    if 'epoch' in t:
-        return None if (t['epoch'] % 1 == 0).all() else _steps_per_epoch(t['step'], t['epoch'], hint), f'from the column {column!r}'
-    raise ValueError('no column tells the epochs; give --steps-per-epoch (steps_per_epoch=...): rows of the data divided by rows of a batch')
+    if not (isinstance(steps, int) and isinstance(epochs, int)): return None
+    return steps//epochs if steps % epochs == 0 else None
 
-def _sizes(number): return np.unique(number, return_counts=True)[1]
+def _epoch_length(points, state, steps_per_epoch, column):
+    "The `_EpochLength` of a log. Raises ValueError if nothing tells."
+    if steps_per_epoch is not None:
+        if steps_per_epoch < 1:
+            raise ValueError(f'{steps_per_epoch} steps an epoch; give a whole number of 1 or more')
+        return _EpochLength(int(steps_per_epoch), 'steps per epoch as given')
+    if 'epoch' not in points:
+        raise ValueError('no column tells the epochs; '
+                         'give --steps-per-epoch (steps_per_epoch=...): '
+                         'rows of the data divided by rows of a batch')
+    epoch, told_by = points['epoch'], f'from the column {column!r}'
+    if (epoch % 1 == 0).all(): return _EpochLength(None, told_by)
+    return _EpochLength(_steps_per_epoch(points['step'], epoch, _hint(state)), told_by)
 
-def _about(log, name, number, per_epoch, whence, left):
-    "Notes on what the log is, and what cannot be concluded from it"
-    n, every = int(np.median(_sizes(number))), log.every
-    yield (f"{len(log.losses)} losses (column {name!r}), {f'one every {every} steps' if every > 1 else 'one a step'}; "
-           f"{len(_sizes(number))} epochs{f' of {per_epoch} steps' if per_epoch else ''} ({whence}).")
-    if n < 10: yield (f'{n} points an epoch are too few: the test needs 10, better 60. '
-                      f'Log every {max(1, (per_epoch or n*every)//60)} steps or less (logging_steps), best each of them.')
-    elif every > 1: yield (f'A loss for every {every} steps: the size of a step down and its p-value hold, but where within '
-                           f'{every} steps it happened cannot be told.' + (f' {left} that may straddle a boundary were left out.' if left else ''))
-    if difference_autocorrelation(*[y[np.isfinite(y)] for y in np.split(log.losses, log.starts)]) > (-0.2 if len(log.losses) > 48 else 0):
-        yield 'The losses look smoothed: that shrinks a step down and can fake one. Log the raw loss of every step.'
-    yield 'One loss for the whole batch: a clunk in one of several sources is diluted, and a mixture that moves can fake one.'
+# %% ../../nbs/clunk/05_logs.ipynb #514589c6
+def _epoch_sizes(number): return np.unique(number, return_counts=True)[1]
 
-def _validation(rows, names, step):
-    "{'loss' or 'accuracy': {source: [k, 2] steps and values}}; a row without a step happened at the last one"
-    out, at, where = dict(loss={}, accuracy={}), 0., {n: _VALID.match(_plain(n)).groups() for n in names}
-    for r in rows:
-        at = at if (s := _number(r.get(step))) is None else s
-        for n, (source, what) in where.items():
-            if (v := _number(r.get(n))) is not None: out['loss' if what == 'loss' else 'accuracy'].setdefault(source or 'loss', []).append((at, v))
-    return out
+def _looks_smoothed(log):
+    "Whether the losses of a `Log` look like a running mean."
+    epochs = np.split(log.losses, log.starts)
+    autocorrelation = difference_autocorrelation(*[y[np.isfinite(y)] for y in epochs])
+    limit = -0.2 if len(log.losses) > 48 else 0
+    return autocorrelation > limit
+
+def _about_epochs(log, name, number, length):
+    "How many losses and epochs a `Log` has."
+    often = f'one every {log.every} steps' if log.every > 1 else 'one a step'
+    of_steps = f' of {length.steps} steps' if length.steps else ''
+    return (f'{len(log.losses)} losses (column {name!r}), {often}; '
+            f'{len(_epoch_sizes(number))} epochs{of_steps} ({length.told_by}).')
+
+def _about_points(log, number, length, left_out):
+    "Whether a `Log` has enough points, and what their averages hide; or an empty string."
+    every, n = log.every, int(np.median(_epoch_sizes(number)))
+    if n < 10:
+        better = max(1, (length.steps or n*every)//60)
+        return (f'{n} points an epoch are too few: the test needs 10, better 60. '
+                f'Log every {better} steps or less (logging_steps), best each of them.')
+    if every == 1: return ''
+    straddling = f' {left_out} that may straddle a boundary were left out.' if left_out else ''
+    return (f'A loss for every {every} steps: the size of a step down and its p-value hold, '
+            f'but where within {every} steps it happened cannot be told.{straddling}')
+
+def _about(log, name, number, length, left_out):
+    "Notes on a `Log`."
+    notes = [_about_epochs(log, name, number, length), _about_points(log, number, length, left_out)]
+    if _looks_smoothed(log):
+        notes.append('The losses look smoothed: that shrinks a step down and can fake one. '
+                     'Log the raw loss of every step.')
+    notes.append('One loss for the whole batch: a clunk in one of several sources is diluted, '
+                 'and a mixture that moves can fake one.')
+    return [note for note in notes if note]
 
 # %% ../../nbs/clunk/05_logs.ipynb #318066a5
-def _losses(t, state):
-    "Losses with the Trainer's zeros as nan, and a note on them"
-    zero = (t['loss'] == 0) & bool(state)
-    t['loss'][zero] = np.nan
-    if not np.isfinite(t['loss']).any(): raise ValueError(f"none of the {len(zero)} losses is finite; look at the training run first")
-    return [f'Losses left out because they are exactly 0, which is how the Trainer writes NaN: {zero.sum()}.'] * bool(zero.any())
+def _validation(rows, names, step):
+    "{'loss' or 'accuracy': {source: [k, 2] steps and values}}; 'loss' is a source without a name."
+    out, at = dict(loss={}, accuracy={}), 0.
+    for row in rows:
+        here = _number(row.get(step))
+        if here is not None: at = here # a row without a step happened at the last one
+        for name in names:
+            value = _number(row.get(name))
+            if value is None: continue
+            source, what = _VALID.match(_plain(name)).groups()
+            histories = out['loss' if what == 'loss' else 'accuracy']
+            histories.setdefault(source or 'loss', []).append((at, value))
+    return out
+
+def _without_zeros(losses, state):
+    "Losses [n] with the Trainer's zeros as NaN, and notes. Raises ValueError if none is finite."
+    zero = (losses == 0) & bool(state)
+    losses = np.where(zero, np.nan, losses)
+    if not np.isfinite(losses).any():
+        raise ValueError(f'none of the {len(losses)} losses is finite; '
+                         'look at the training run first')
+    if not zero.any(): return losses, []
+    return losses, ['Losses left out because they are exactly 0, '
+                    f'which is how the Trainer writes NaN: {zero.sum()}.']
+
+# %% ../../nbs/clunk/05_logs.ipynb #2060c296
+def _check_epochs(number, step, told_by):
+    "ValueError unless the epochs of the points increase."
+    if (np.diff(number) < 0).any():
+        raise ValueError(f'the epoch goes back from {number.max()} to {number[-1]}; '
+                         'give the log of one run')
+    if number[-1] == number[0]:
+        raise ValueError(f'{len(step)} losses up to step {step[-1]:.0f} are all of one epoch '
+                         f'({told_by}), so there is no boundary to test; '
+                         'give the log of a longer run')
 
 def _as_log(rows, state, steps_per_epoch, column):
-    cols, valid = _columns(rows, column)
-    t, notes = _points(rows, cols)
-    notes, step = notes + _losses(t, state), t['step']
+    "The `Log` in the rows of a file."
+    picked, validation = _columns(rows, column)
+    points, notes = _points(rows, picked)
+    losses, zero_notes = _without_zeros(points['loss'], state)
+    step = points['step']
     every = int(max(1, np.median(np.diff(step)))) if len(step) > 1 else 1
-    per_epoch, whence = _find_epochs(t, state, steps_per_epoch, cols['epoch'])
-    number, straddles = _epochs(step, t.get('epoch'), every, per_epoch)
-    if (np.diff(number) < 0).any(): raise ValueError(f"the epoch goes back from {number.max()} to {number[-1]}; give the log of one run")
-    if number[-1] == number[0]: raise ValueError(f'{len(step)} losses up to step {step[-1]:.0f} are all of one epoch ({whence}), '
-                                                 'so there is no boundary to test; give the log of a longer run')
-    keep = ~straddles if _sizes(number).max() >= 10 else np.ones(len(step), bool)
+    length = _epoch_length(points, state, steps_per_epoch, picked['epoch'])
+    number, straddles = _epochs(step, points.get('epoch'), every, length.steps)
+    _check_epochs(number, step, length.told_by)
+
+    long_enough = _epoch_sizes(number).max() >= 10 # else nothing is tested, and all is kept
+    keep = ~straddles if long_enough else np.ones(len(step), bool)
     number = number[keep]
-    log = Log(t['loss'][keep], np.flatnonzero(np.diff(number, prepend=number[0] - 1)), step[keep].astype(int), every,
-              lr=t['lr'][keep] if 'lr' in t else None, validation=_validation(rows, valid, cols['step']))
-    log.notes = [*_about(log, cols['loss'], number, per_epoch, whence, int((~keep).sum())), *notes]
+    starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+    log = Log(losses[keep], starts, step[keep].astype(int), every,
+              lr=points['lr'][keep] if 'lr' in points else None,
+              validation=_validation(rows, validation, picked['step']))
+    left_out = int((~keep).sum())
+    log.notes = [*_about(log, picked['loss'], number, length, left_out), *notes, *zero_notes]
     return log
 
 def read_log(
-    path, # log file, or a folder with one (a checkpoint, an output folder of the Trainer, a TensorBoard run)
-    steps_per_epoch=None, # where the log does not tell
-    column=None, # name of the training loss, where it is not one of the usual
+    path, # log file, or a folder with one, such as the output folder of a Trainer
+    steps_per_epoch:int|None=None, # steps of an epoch, where the log does not tell
+    column:str|None=None, # name of the training loss, if it is not one of the usual
 )->Log:
-    "Read a trainer_state.json, CSV, JSON, JSON-lines or TensorBoard event file. ValueError that names the file, the trouble and the way out"
-    try: return _as_log(*_read_rows(_find_file(path)), steps_per_epoch, column)
+    """Read a trainer_state.json, CSV, JSON, JSON-lines or TensorBoard event file.
+
+    Raises ValueError with the file, the trouble and the way out."""
+    try:
+        file = _read_file(_find_file(path))
+        return _as_log(file.rows, file.state, steps_per_epoch, column)
     except (ValueError, OSError) as e: raise ValueError(f'{path}: {e}') from None
-    except (IndexError, KeyError, TypeError, struct.error): raise ValueError(f'{path}: this file is damaged; export the log again') from None
+    except (IndexError, KeyError, TypeError, struct.error):
+        raise ValueError(f'{path}: this file is damaged; export the log again') from None

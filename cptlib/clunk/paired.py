@@ -1,4 +1,4 @@
-"""A row's loss against the same row's loss one epoch ago: the difference between easy and hard rows cancels, and a clunk shows in a fraction of the steps.
+"""Compares the loss of each row with the loss of the same row one epoch ago, which finds a clunk in fewer steps
 
 Docs: https://cptlib.github.io/cptlib/clunk/paired.html.md"""
 
@@ -10,188 +10,335 @@ __all__ = ['EpochRows', 'paired_test', 'PairedReport', 'paired_clunk', 'OnlinePa
 # %% ../../nbs/clunk/04_paired.ipynb #19a684f6
 from collections import deque
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from .verdict import advised
-from .changepoint import MAX_WINDOW, MIN_WINDOW, Jump, window_size
-from .changepoint import as_jump, block_means, clip_spikes, design, fit_drop, window_sides
+from .changepoint import JUMP, LEVEL, LOSS, MAX_WINDOW, MIN_WINDOW, Jump
+from .changepoint import as_jump, block_means, clip_spikes, design, fit_drop
+from .changepoint import window_sides, window_size
 from .confounds import EpochEnds, context_flags, loss_flags
-from .verdict import Boundary, ClunkReport, judge, probe_gap
+from .verdict import Boundary, ClunkReport, advised, judge, probe_gap
 
 # %% ../../nbs/clunk/04_paired.ipynb #fc2ffda5
 class EpochRows:
-    "One epoch of per-row losses, flattened: loss, row id and step of every row, and its residual from a smooth curve"
+    "The losses of one epoch, row by row: `loss`, `id`, `step` and `residual` of every row [rows]."
     def __init__(self,
-        losses, # losses of the rows of each step: [steps, rows], or a list of 1-D arrays, nats
+        losses, # losses of the rows of each step, nats: [steps, rows], or a list of 1-D arrays
         ids, # row ids, same shape
     ):
-        rows, ids = [np.asarray(l, float) for l in losses], [np.asarray(i) for i in ids]
-        self.n, self.loss, self.id = len(rows), np.concatenate(rows), np.concatenate(ids)
-        self.step = np.repeat(np.arange(self.n), [len(r) for r in rows])
-        self.mean = np.bincount(self.step, self.loss, self.n) / np.bincount(self.step, minlength=self.n)
-        P = np.polynomial.legendre.legvander(2*self.step/max(self.n - 1, 1) - 1, min(5, self.n//8))
-        self.residual = self.loss - P @ np.linalg.lstsq(P, self.loss, rcond=None)[0]
+        losses = [np.asarray(step, float) for step in losses]
+        ids = [np.asarray(step) for step in ids]
+        self.n = len(losses) # steps
+        self.loss, self.id = np.concatenate(losses), np.concatenate(ids)
+        sizes = [len(step) for step in losses]
+        self.step = np.repeat(np.arange(self.n), sizes)
+        total = np.bincount(self.step, self.loss, self.n)
+        self.mean = total / np.bincount(self.step, minlength=self.n) # [steps]
+        self.residual = self.loss - self._smooth()
 
-def _pairs(a, b):
-    "Positions in `a` and in `b` of the rows that both epochs hold (the first time, for rows that come twice)"
-    (ids_a, first_a), (ids_b, first_b) = (np.unique(e.id, return_index=True) for e in (a, b))
-    _, i, j = np.intersect1d(ids_a, ids_b, assume_unique=True, return_indices=True)
-    return first_a[i], first_b[j]
+    def _smooth(self):
+        "A polynomial through the losses of the epoch, at every row."
+        time = 2*self.step/max(self.n - 1, 1) - 1 # -1 to 1
+        P = np.polynomial.legendre.legvander(time, min(5, self.n//8))
+        return P @ np.linalg.lstsq(P, self.loss, rcond=None)[0]
+
+# %% ../../nbs/clunk/04_paired.ipynb #f1d86c2a
+class _Pairs(NamedTuple):
+    "Where the rows that two epochs share are in each of them."
+    before: np.ndarray # positions in the epoch before [pairs]
+    after: np.ndarray # positions in the epoch after [pairs]
+
+def _pairs(before, after):
+    "The `_Pairs` of two `EpochRows`; of a row that comes twice in an epoch, the first time counts."
+    ids_before, at_before = np.unique(before.id, return_index=True)
+    ids_after, at_after = np.unique(after.id, return_index=True)
+    _, i, j = np.intersect1d(ids_before, ids_after, assume_unique=True, return_indices=True)
+    return _Pairs(at_before[i], at_after[j])
 
 # %% ../../nbs/clunk/04_paired.ipynb #cd307651
-def _covariance(a, b, i, j):
-    "Covariance [2, 2] of a row's losses in the two epochs, from the residuals of the pairs; independent for fewer than 50"
-    va, vb = max(a.residual.var(), 1e-12), max(b.residual.var(), 1e-12)
-    rho = np.mean(a.residual[i] * b.residual[j]) / np.sqrt(va*vb) if len(i) >= 50 else 0.
-    c = np.clip(rho, 0, 0.99) * np.sqrt(va*vb)
-    return np.array([[va, c], [c, vb]])
+_MIN_PAIRS = 50 # with fewer, pairs are treated as unrelated rows
 
-def _unordered(a, b, i, j):
-    "Do the pairs' places in the two epochs look unrelated?"
-    return len(i) >= 50 and abs(np.corrcoef(a.step[i], b.step[j])[0, 1]) < 0.25
+def _covariance(before, after, pairs):
+    "Covariance [2, 2] of a row's losses in the two epochs, from the residuals of the pairs."
+    var_before = max(before.residual.var(), 1e-12)
+    var_after = max(after.residual.var(), 1e-12)
+    scale = np.sqrt(var_before*var_after)
+    rho = 0.
+    if len(pairs.before) >= _MIN_PAIRS:
+        product = before.residual[pairs.before] * after.residual[pairs.after]
+        rho = np.mean(product) / scale
+    shared = np.clip(rho, 0, 0.99) * scale
+    return np.array([[var_before, shared], [shared, var_after]])
+
+def _unordered(before, after, pairs):
+    "Whether the places of a row in the two epochs look unrelated."
+    if len(pairs.before) < _MIN_PAIRS: return False
+    steps = before.step[pairs.before], after.step[pairs.after]
+    return abs(np.corrcoef(*steps)[0, 1]) < 0.25
 
 def _root(V):
-    "V^-1/2, symmetric"
+    "The symmetric V^-1/2."
     w, U = np.linalg.eigh(V)
     return U @ np.diag(w**-0.5) @ U.T
 
 # %% ../../nbs/clunk/04_paired.ipynb #2b2f2fba
-def _whiten(a, b, h, zero):
-    "Whitened losses and design, averaged over the rows of each step of the window [2h, 7], and the correlation of pairs"
-    (i, j), D = _pairs(a, b), design(h)
-    V = _covariance(a, b, i, j)
-    use, A = _unordered(a, b, i, j), _root(V)
-    place = [a.step - (a.n - h), b.step + h]
-    inside = [place[0] >= 0, place[1] < 2*h]
-    y = [np.column_stack([D[p.clip(0, 2*h - 1)], e.loss - zero]) for p, e in zip(place, (a, b))] # design and loss go together
-    z = [y[0] / np.sqrt(V[0, 0]), y[1] / np.sqrt(V[1, 1])]
-    both = inside[0][i] & inside[1][j]
-    p, q = i[both], j[both]
-    z[0][p], z[1][q] = A[0, 0]*y[0][p] + A[0, 1]*y[1][q], A[1, 0]*y[0][p] + A[1, 1]*y[1][q]
-    for k, own, other, e in ((0, i, j, b), (1, j, i, a)):
-        if not use: break
-        only = inside[k][own] & ~inside[1-k][other]
-        p, q, slope = own[only], other[only], V[0, 1]/V[1-k, 1-k]
-        z[k][p] = y[k][p]
-        z[k][p, -1] -= slope*e.residual[q]
-        z[k][p] /= np.sqrt(V[k, k] - slope*V[0, 1])
-    at, z = np.concatenate([p[m] for p, m in zip(place, inside)]), np.concatenate([v[m] for v, m in zip(z, inside)])
-    count = np.bincount(at, minlength=2*h)
-    return np.stack([np.bincount(at, c, 2*h)/count for c in z.T], 1), float(V[0, 1]/np.sqrt(V[0, 0]*V[1, 1]))
+class _Side(NamedTuple):
+    "The rows of one epoch, placed in the window."
+    place: np.ndarray # step of the window, 0 to 2h - 1 for rows inside it [rows]
+    inside: np.ndarray # whether a row is in the window [rows]
+    y: np.ndarray # design and loss of every row [rows, 7]
+
+def _side(epoch, start, h, zero):
+    "The `_Side` of an epoch whose step 0 is at place `start`; losses are counted from `zero`."
+    place = epoch.step + start
+    inside = (place >= 0) & (place < 2*h)
+    rows = design(h)[place.clip(0, 2*h - 1)]
+    return _Side(place, inside, np.column_stack([rows, epoch.loss - zero]))
+
+def _sides(before, after, h, zero):
+    "Both sides of the window."
+    return _side(before, h - before.n, h, zero), _side(after, h, h, zero)
+
+# %% ../../nbs/clunk/04_paired.ipynb #2c09d652
+def _join_partners(z, sides, pairs, A):
+    "Whiten, in place, the pairs that are both in the window; `A` is the root of the covariance."
+    left, right = sides
+    both = left.inside[pairs.before] & right.inside[pairs.after]
+    i, j = pairs.before[both], pairs.after[both]
+    y, partner = left.y[i], right.y[j]
+    z[0][i] = A[0, 0]*y + A[0, 1]*partner
+    z[1][j] = A[1, 0]*y + A[1, 1]*partner
+
+def _predict_from_partners(z, sides, pairs, V, residuals):
+    "Subtract, in place, what partners outside the window predict, and rescale."
+    for own, other in (0, 1), (1, 0):
+        alone = sides[own].inside[pairs[own]] & ~sides[other].inside[pairs[other]]
+        rows, partners = pairs[own][alone], pairs[other][alone]
+        slope = V[0, 1]/V[other, other]
+        y = sides[own].y[rows]
+        y[:, LOSS] -= slope*residuals[other][partners]
+        unexplained = V[own, own] - slope*V[0, 1]
+        z[own][rows] = y / np.sqrt(unexplained)
+
+def _step_means(sides, z, h):
+    "Mean over the rows of each step of the window [2h, 7]."
+    place = np.concatenate([side.place[side.inside] for side in sides])
+    inside = np.concatenate([rows[side.inside] for side, rows in zip(sides, z)])
+    count = np.bincount(place, minlength=2*h)
+    columns = [np.bincount(place, column, 2*h)/count for column in inside.T]
+    return np.stack(columns, 1)
+
+def _whiten(before, after, h, zero):
+    "Whitened design and losses, mean of each step [2h, 7], and the correlation of pairs."
+    pairs = _pairs(before, after)
+    V = _covariance(before, after, pairs)
+    sides = _sides(before, after, h, zero)
+    z = [side.y / np.sqrt(variance) for side, variance in zip(sides, np.diag(V))]
+    _join_partners(z, sides, pairs, _root(V))
+    if _unordered(before, after, pairs):
+        _predict_from_partners(z, sides, pairs, V, (before.residual, after.residual))
+    correlation = float(V[0, 1]/np.sqrt(V[0, 0]*V[1, 1]))
+    return _step_means(sides, z, h), correlation
 
 # %% ../../nbs/clunk/04_paired.ipynb #5485f307
+class PairedTest(NamedTuple):
+    "What `paired_test` found at one boundary."
+    jump: Jump # the step in the loss
+    correlation: float # of a row's losses in the two epochs, 0 to 1
+
+# %% ../../nbs/clunk/04_paired.ipynb #f62696fb
 def paired_test(
-    before, # `EpochRows` of the epoch before the boundary
-    after, # `EpochRows` of the epoch after it
-    alpha=0.01, # level for the detectable drop
-    n=None, # steps in the shorter epoch, where `before` or `after` are not whole epochs
-): # `Jump`, and the correlation of a row's losses in the two epochs
-    "The boundary test on losses from which the rows' own difficulty is removed. ValueError if too short"
+    before:EpochRows, # the epoch before the boundary
+    after:EpochRows, # the epoch after it
+    alpha:float=0.01, # level for the detectable drop
+    n:int|None=None, # steps in the shorter epoch, if these are not whole epochs
+)->PairedTest:
+    """The boundary test on losses from which the difficulty of the rows is removed.
+
+    Raises ValueError if there are too few steps."""
     n, h = window_sides(before.n, after.n, n)
-    zero = np.median(before.mean)
-    S, rho = _whiten(before, after, h, zero)
-    S[:, -1] = clip_spikes(S[:, -1], S[:, :-1])
-    mix, coef, _ = fit_drop(block_means(S, h), before.mean, after.mean, n, h)
-    return as_jump(mix, coef + zero*(np.arange(6) == 0), n, h, alpha), rho
+    zero = np.median(before.mean) # small numbers are fitted more exactly
+    Z, correlation = _whiten(before, after, h, zero)
+    Z[:, LOSS] = clip_spikes(Z[:, LOSS], Z[:, :LOSS])
+    mix, coef, _ = fit_drop(block_means(Z, h), before.mean, after.mean, n, h)
+    coef[LEVEL] += zero
+    return PairedTest(as_jump(mix, coef, n, h, alpha), correlation)
 
 # %% ../../nbs/clunk/04_paired.ipynb #895762b4
 @dataclass(repr=False)
 class PairedReport(ClunkReport):
-    "A `ClunkReport` of paired tests"
-    correlations: list = field(default_factory=list) # of a row's losses in neighbouring epochs, per boundary
+    "A `ClunkReport` of paired tests."
+    correlations: list = field(default_factory=list) # of a row's two losses, per boundary
 
-    def notes(self):
-        return super().notes() + ['Rows compared with themselves; correlation of their losses from epoch to epoch: '
-                                  + ', '.join(f'{c:.2f}' for c in self.correlations) + '.']
+    def notes(self)->list: # sentences
+        "The sentences under the verdict."
+        correlations = ', '.join(f'{c:.2f}' for c in self.correlations)
+        return [*super().notes(),
+                'Rows were compared with themselves. '
+                f'Correlation of their losses from epoch to epoch: {correlations}.']
 
-    def to_dict(self): return super().to_dict() | dict(correlations=self.correlations)
-
-def _epochs(row_losses, row_ids, starts):
-    "`EpochRows` between `starts`; ValueError for what does not fit together"
-    if len(row_losses) != len(row_ids): raise ValueError(f'{len(row_losses)} steps of losses and {len(row_ids)} of row ids; give both for each step')
-    s = np.asarray(starts)
-    if len(s) < 2 or s[0] != 0 or (np.diff(s) <= 0).any() or s[-1] >= len(row_losses):
-        raise ValueError(f'starts {s.tolist()} for {len(row_losses)} steps; give 0 and the first step of every later epoch, in order')
-    for k, (l, i) in enumerate(zip(row_losses, row_ids)):
-        if np.shape(l) != np.shape(i) or np.ndim(l) != 1 or not len(l):
-            raise ValueError(f'Step {k}: losses of shape {np.shape(l)}, row ids of shape {np.shape(i)}; give one of each per row, at least one row')
-        if not np.isfinite(l).all(): raise ValueError(f'Step {k}: NaN or infinite losses; leave the step out')
-    return [EpochRows(row_losses[a:b], row_ids[a:b]) for a, b in zip(s, [*s[1:], len(row_losses)])]
+    def to_dict(self)->dict: # of numbers, texts, lists and dicts
+        "All numbers and verdicts as plain Python, ready for `json.dumps`."
+        return super().to_dict() | dict(correlations=self.correlations)
 
 # %% ../../nbs/clunk/04_paired.ipynb #f8f539f8
+def _check_step(k, losses, ids):
+    "ValueError unless step `k` has a finite loss for each row."
+    if np.shape(losses) != np.shape(ids) or np.ndim(losses) != 1 or not len(losses):
+        raise ValueError(f'Step {k}: losses of shape {np.shape(losses)}, '
+                         f'row ids of shape {np.shape(ids)}; '
+                         'give one of each per row, at least one row')
+    if not np.isfinite(losses).all():
+        raise ValueError(f'Step {k}: NaN or infinite losses; leave the step out')
+
+def _epochs(row_losses, row_ids, starts):
+    "The `EpochRows` between `starts`. Raises ValueError for arguments that do not fit together."
+    steps = len(row_losses)
+    if steps != len(row_ids):
+        raise ValueError(f'{steps} steps of losses and {len(row_ids)} of row ids; '
+                         'give both for each step')
+    starts = np.asarray(starts)
+    increasing = (np.diff(starts) > 0).all()
+    if len(starts) < 2 or starts[0] != 0 or not increasing or starts[-1] >= steps:
+        raise ValueError(f'starts {starts.tolist()} for {steps} steps; '
+                         'give 0 and the first step of every later epoch, in order')
+    for k, (losses, ids) in enumerate(zip(row_losses, row_ids)): _check_step(k, losses, ids)
+    ends = [*starts[1:], steps]
+    return [EpochRows(row_losses[a:b], row_ids[a:b]) for a, b in zip(starts, ends)]
+
+def _flags(before, after, jump, seen):
+    "Flags at a boundary; `seen` are the ids of all earlier rows."
+    repeats = np.isin(after.id, seen).mean()
+    of_losses = loss_flags(EpochEnds.of(before.mean), EpochEnds.of(after.mean), jump)
+    return of_losses + context_flags(jump, repeats=repeats)
+
+# %% ../../nbs/clunk/04_paired.ipynb #42763d6c
 def paired_clunk(
-    row_losses, # losses of the rows of each step: [steps, rows] or a list of 1-D arrays, nats
+    row_losses, # losses of the rows of each step, nats: [steps, rows] or a list of 1-D arrays
     row_ids, # their row ids, same shape
     starts, # first step of every epoch, starts[0] == 0
-    alpha=0.01, # chance of a false alarm that is accepted for the whole run
-    source='loss', # name of the source
-    probe=None, # (losses of never-seen rows, losses of seen-once rows), measured after the first epoch
+    alpha:float=0.01, # chance of a false alarm that is accepted for the whole run
+    source:str='loss', # name of the source
+    probe:tuple|None=None, # losses of never-seen rows and of seen-once rows, after the first epoch
 )->PairedReport:
-    "Clunks found by comparing rows with themselves one epoch ago. ValueError for a log that cannot be read"
-    epochs, out, correlations, seen = _epochs(row_losses, row_ids, starts), [], [], np.array([], int)
-    for k, (a, b) in enumerate(zip(epochs, epochs[1:]), 1):
-        seen = np.union1d(seen, a.id)
-        found, n = Boundary(source, k, int(starts[k]), min(a.n, b.n)), min(a.n, b.n)
+    """Find clunks by comparing rows with themselves one epoch ago.
+
+    Raises ValueError for a log that cannot be read."""
+    epochs = _epochs(row_losses, row_ids, starts)
+    boundaries, correlations, seen = [], [], np.array([], int)
+    for k, (before, after) in enumerate(zip(epochs, epochs[1:]), 1):
+        seen = np.union1d(seen, before.id)
+        n = min(before.n, after.n)
+        boundary = Boundary(source, k, int(starts[k]), n)
         if window_size(n, n) >= MIN_WINDOW:
-            found.jump, rho = paired_test(a, b, alpha)
-            correlations.append(rho)
-            found.flags = (loss_flags(EpochEnds.of(a.mean), EpochEnds.of(b.mean), found.jump)
-                           + context_flags(found.jump, repeats=np.isin(b.id, seen).mean()))
-        out.append(found)
-    means = np.concatenate([e.mean for e in epochs])
-    r = judge(out, alpha, probe and probe_gap(*probe), series={source: (means, np.asarray(starts))})
-    return PairedReport(**vars(advised(r)), correlations=correlations)
+            boundary.jump, correlation = paired_test(before, after, alpha)
+            boundary.flags = _flags(before, after, boundary.jump, seen)
+            correlations.append(correlation)
+        boundaries.append(boundary)
+    means = np.concatenate([epoch.mean for epoch in epochs])
+    gap = probe and probe_gap(*probe)
+    judged = judge(boundaries, alpha, gap, series={source: (means, np.asarray(starts))})
+    return PairedReport(**vars(advised(judged)), correlations=correlations)
 
 # %% ../../nbs/clunk/04_paired.ipynb #75cf4553
-def _flat(steps):
-    "Steps of (losses, ids) as three arrays, for a checkpoint"
-    losses, ids = zip(*steps) if steps else ([], [])
-    return dict(rows=np.array([len(l) for l in losses], int), losses=np.concatenate([[], *losses]), ids=np.concatenate([[], *ids]).astype(int))
-
-def _unflat(d):
-    cuts = np.cumsum(d['rows'])[:-1]
-    return list(zip(np.split(d['losses'], cuts), np.split(d['ids'], cuts))) if len(d['rows']) else []
+class _Ended(NamedTuple):
+    "What is kept of an epoch that has ended."
+    n: int # its steps
+    tail: list # (losses, ids) of its last steps, at most `MAX_WINDOW`
 
 class OnlinePaired:
-    "The paired test for one source, a step at a time, in memory bounded by the window"
-    def __init__(self, alpha=0.01): # level for the detectable drop
-        self.alpha, self.passed, self.before = alpha, [], None
+    "The paired test for one source, one step at a time, in memory bounded by the window."
+    def __init__(self,
+        alpha:float=0.01, # level for the detectable drop
+    ):
+        self.alpha = alpha
+        self.passed = [] # `PairedTest` of each boundary of finished epochs; None where too short
+        self.before = None # `_Ended` epoch before the last boundary
         self._begin()
 
-    def _begin(self): self.n, self.head, self.tail = 0, [], deque(maxlen=MAX_WINDOW)
+    def _begin(self):
+        "Forget the current epoch."
+        self.n, self.head, self.tail = 0, [], deque(maxlen=MAX_WINDOW)
 
     def add(self,
         losses, # of the rows of this step, nats
         ids, # of these rows
-    ):
-        "Take one step; one with a non-finite loss is left out"
+    )->None:
+        "Take one step. A step with a NaN or infinite loss is left out."
         if not np.isfinite(losses).all(): return
         self.n += 1
         self.tail.append((losses, ids))
         if self.before and self.n <= MAX_WINDOW: self.head.append((losses, ids))
 
-    def boundary(self):
-        "The next step is the first of a new epoch"
+    def boundary(self)->None:
+        "Say that the next step is the first of a new epoch."
         if self.before: self.passed.append(self._now())
-        self.before = self.n, list(self.tail)
+        self.before = _Ended(self.n, list(self.tail))
         self._begin()
 
     def _now(self):
-        n = min(self.before[0], self.n)
-        return paired_test(EpochRows(*zip(*self.before[1])), EpochRows(*zip(*self.head)), self.alpha, n) if window_size(n, n) >= MIN_WINDOW else None
+        "The last boundary, from what is known of it; None where the epochs are too short."
+        n = min(self.before.n, self.n)
+        if window_size(n, n) < MIN_WINDOW: return None
+        before = EpochRows(*zip(*self.before.tail))
+        after = EpochRows(*zip(*self.head))
+        return paired_test(before, after, self.alpha, n)
 
     @property
-    def jumps(self): return self.passed + ([self._now()] if self.before else []) # (`Jump`, correlation) of each boundary; None where too short
+    def jumps(self)->list: # of `PairedTest`, one a boundary; None where the epochs are too short
+        "What was found at each boundary so far."
+        return self.passed + ([self._now()] if self.before else [])
 
 # %% ../../nbs/clunk/04_paired.ipynb #2ca9639e
+def _flat(steps):
+    "Steps of (losses, ids) as three arrays, for a checkpoint."
+    losses, ids = zip(*steps) if steps else ([], [])
+    sizes = [len(step) for step in losses]
+    return dict(
+        rows=np.array(sizes, int),
+        losses=np.concatenate([[], *losses]),
+        ids=np.concatenate([[], *ids]).astype(int))
+
+def _unflat(state):
+    "The inverse of `_flat`."
+    if not len(state['rows']): return []
+    cuts = np.cumsum(state['rows'])[:-1]
+    return list(zip(np.split(state['losses'], cuts), np.split(state['ids'], cuts)))
+
+def _test_state(found):
+    "A `PairedTest` as a plain tuple; None stays None."
+    if found is None: return None
+    jump = asdict(found.jump)
+    jump['turn'] = tuple(jump.pop('slope_change')) # the key that checkpoints have always had
+    return jump, found.correlation
+
+def _test_from(state):
+    "The inverse of `_test_state`."
+    if state is None: return None
+    fields, correlation = state
+    fields = dict(fields)
+    if 'turn' in fields: fields['slope_change'] = fields.pop('turn')
+    return PairedTest(Jump(**fields), correlation)
+
+# %% ../../nbs/clunk/04_paired.ipynb #c08ee118
 @patch
-def state_dict(self:OnlinePaired):
-    "All that is kept, as numbers and arrays"
-    return dict(n=self.n, head=_flat(self.head), tail=_flat(self.tail), before=self.before and (self.before[0], _flat(self.before[1])),
-                passed=[o and (asdict(o[0]), o[1]) for o in self.passed])
+def state_dict(self:OnlinePaired)->dict: # of numbers, arrays, lists and dicts
+    "The state, for a checkpoint."
+    return dict(
+        n=self.n,
+        head=_flat(self.head),
+        tail=_flat(self.tail),
+        before=self.before and (self.before.n, _flat(self.before.tail)),
+        passed=[_test_state(found) for found in self.passed])
 
 @patch
-def load_state_dict(self:OnlinePaired, state):
-    self.n, self.head, self.tail = state['n'], _unflat(state['head']), deque(_unflat(state['tail']), MAX_WINDOW)
-    self.before = state['before'] and (state['before'][0], _unflat(state['before'][1]))
-    self.passed = [o and (Jump(**o[0]), o[1]) for o in state['passed']]
+def load_state_dict(self:OnlinePaired,
+    state:dict, # what `state_dict` returned
+)->None:
+    "Resume from a checkpoint."
+    self.n = state['n']
+    self.head = _unflat(state['head'])
+    self.tail = deque(_unflat(state['tail']), MAX_WINDOW)
+    before = state['before']
+    self.before = before and _Ended(before[0], _unflat(before[1]))
+    self.passed = [_test_from(found) for found in state['passed']]

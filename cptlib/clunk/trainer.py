@@ -1,4 +1,4 @@
-"""A callback for the transformers `Trainer` that tests the loss at every epoch boundary, whatever the Trainer logs
+"""Tests the loss at every epoch boundary while the Hugging Face Trainer trains, whatever the Trainer logs
 
 Docs: https://cptlib.github.io/cptlib/clunk/trainer.html.md"""
 
@@ -8,66 +8,122 @@ Docs: https://cptlib.github.io/cptlib/clunk/trainer.html.md"""
 __all__ = ['ClunkCallback']
 
 # %% ../../nbs/clunk/06_trainer.ipynb #1776647f
-import numpy as np, torch
-try: from transformers import TrainerCallback
-except ModuleNotFoundError as e: raise ModuleNotFoundError(f"ClunkCallback needs {e.name}: pip install 'cptlib[hf]'", name=e.name) from e
+from typing import NamedTuple
+import numpy as np
+import torch
+from fastcore.basics import patch
 from .detect import ClunkReport, detect_clunks
 
+# %% ../../nbs/clunk/06_trainer.ipynb #9924e79e
+try:
+    from transformers import TrainerCallback
+except ModuleNotFoundError as e:
+    if e.name != 'transformers': raise # a package that transformers itself needs
+    message = "ClunkCallback needs transformers: pip install 'cptlib[hf]'"
+    raise ModuleNotFoundError(message, name=e.name) from e
+
 # %% ../../nbs/clunk/06_trainer.ipynb #702ca1f0
+class _Call(NamedTuple):
+    "What one forward pass in training tells."
+    loss: torch.Tensor # scalar, nats, on the device of the model
+    shared: bool # whether the model was told the number of tokens in the whole step
+    rows: int # rows in the batch
+    length: int # tokens in a row
+
 def _shape(args, kwargs):
-    "Rows and row length of what a model was called with"
-    x = next((v for v in (kwargs.get('input_ids'), kwargs.get('labels'), *args, *kwargs.values()) if torch.is_tensor(v) and v.ndim), None)
-    return (0, 0) if x is None else (x.shape[0], x.shape[-1])
+    "Rows and row length of the input of a model; (0, 0) where nothing tells."
+    named = [kwargs.get('input_ids'), kwargs.get('labels')]
+    for x in [*named, *args, *kwargs.values()]:
+        if torch.is_tensor(x) and x.ndim: return x.shape[0], x.shape[-1]
+    return 0, 0
 
 def _loss_of(out):
-    "The loss in a model's output; None if there is none"
-    loss = out.get('loss') if isinstance(out, dict) else out[0] if isinstance(out, (tuple, list)) else None
-    return loss.detach().float().sum() if torch.is_tensor(loss) and loss.numel() == 1 else None
+    "The loss in the output of a model; None if there is none."
+    loss = None
+    if isinstance(out, dict): loss = out.get('loss')
+    elif isinstance(out, (tuple, list)): loss = out[0]
+    if not torch.is_tensor(loss) or loss.numel() != 1: return None
+    return loss.detach().float().sum()
+
+# %% ../../nbs/clunk/06_trainer.ipynb #31dd9251
+def _step_loss(calls, scale):
+    "The loss of a step from its `_Call`s; `scale` is the number of processes."
+    device = calls[0].loss.device
+    total = torch.stack([call.loss.to(device) for call in calls]).sum()
+    return total*scale if calls[0].shared else total/len(calls)
 
 # %% ../../nbs/clunk/06_trainer.ipynb #cc6acdc0
 class ClunkCallback(TrainerCallback):
-    "Test the training loss at every epoch boundary; read `report` during or after the training"
+    "Test the training loss at every epoch boundary; read `report` during or after the training."
     def __init__(self,
         alpha:float=0.01, # chance of a false alarm that is accepted for the whole run
-        repeats:float=None, # share of the rows of later epochs that were seen before, if known: 0 for a stream, 1 for a fixed data set
-    ): self.alpha, self.repeats = alpha, repeats; self._clear()
+        repeats:float=None, # share of later rows seen before, 0 (a stream) to 1 (fixed data)
+    ):
+        self.alpha, self.repeats = alpha, repeats
+        self._clear()
 
-    def _clear(self): self.losses, self.starts, self.rows, self.length, self.lr, self._calls, self._hook = [], [], [], [], [], [], None
+    def _clear(self):
+        "Forget the last training."
+        self.losses, self.lr = [], [] # one a step
+        self.rows, self.length = [], [] # rows in each step, tokens in its longest row
+        self.starts = [] # first step of every epoch
+        self._calls, self._hook = [], None # `_Call`s of the current step
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
-        self._clear(); self._scale = args.world_size
+        self._clear()
+        self._scale = args.world_size
         self._hook = model.register_forward_hook(self._forward, with_kwargs=True)
-    def on_epoch_begin(self, args, state, control, **kwargs): self.starts.append(len(self.losses))
-    def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs): self.lr.append(optimizer.param_groups[0]['lr'])
-    def on_step_end(self, args, state, control, **kwargs): self._step()
-    def on_train_end(self, args, state, control, **kwargs): self._hook.remove()
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.starts.append(len(self.losses))
 
     def _forward(self, model, args, kwargs, out):
-        if model.training and (loss := _loss_of(out)) is not None:
-            self._calls.append((loss, kwargs.get('num_items_in_batch') is not None, *_shape(args, kwargs)))
+        "The hook: keep the loss of a forward pass in training."
+        if not model.training: return
+        loss = _loss_of(out)
+        if loss is None: return
+        shared = kwargs.get('num_items_in_batch') is not None
+        self._calls.append(_Call(loss, shared, *_shape(args, kwargs)))
 
-    def _step(self):
-        if not self._calls: raise ValueError('ClunkCallback: the model returns no loss (a compute_loss_func, or label smoothing?); '
-                                             'set logging_steps=1 and use read_log on the output folder')
-        loss, shared, rows, length = zip(*self._calls)
-        total = torch.stack([x.to(loss[0].device) for x in loss]).sum()
-        self.losses.append(total*self._scale if shared[0] else total/len(loss))
-        self.rows.append(sum(rows)); self.length.append(max(length)); self._calls = []
+    def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
+        self.lr.append(optimizer.param_groups[0]['lr'])
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if not self._calls:
+            raise ValueError('ClunkCallback: the model returns no loss '
+                             '(a compute_loss_func, or label smoothing?); '
+                             'set logging_steps=1 and use read_log on the output folder')
+        self.losses.append(_step_loss(self._calls, self._scale))
+        self.rows.append(sum(call.rows for call in self._calls))
+        self.length.append(max(call.length for call in self._calls))
+        self._calls = []
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self._hook.remove()
 
 # %% ../../nbs/clunk/06_trainer.ipynb #565ed93d
+class _Whole(NamedTuple):
+    "The steps with a whole batch."
+    keep: np.ndarray # whether a step has one [n]
+    starts: np.ndarray # first step of every epoch, counted among those kept
+
 def _whole_steps(rows, starts):
-    "Which steps have a whole batch [n], and the starts of the epochs among them"
+    "The `_Whole` steps of a run, from the rows of each step and the first step of each epoch."
     rows = np.array(rows)
     keep = rows >= np.median(rows)
-    starts = np.concatenate([[0], np.cumsum(keep)])[np.array(starts)]
-    return keep, np.unique(starts[starts < keep.sum()])
+    kept_before = np.concatenate([[0], np.cumsum(keep)])
+    starts = kept_before[np.array(starts)]
+    return _Whole(keep, np.unique(starts[starts < keep.sum()]))
 
-def _report(self)->ClunkReport:
-    "The `ClunkReport` of the training so far. ValueError before the second epoch"
-    if self.losses and torch.is_tensor(self.losses[-1]): self.losses = [float(x) for x in self.losses]
+@patch(as_prop=True)
+def report(self:ClunkCallback)->ClunkReport:
+    "The `ClunkReport` of the training so far. Raises ValueError before the second epoch."
+    on_device = self.losses and torch.is_tensor(self.losses[-1])
+    if on_device: self.losses = [float(x) for x in self.losses]
     keep, starts = _whole_steps(self.rows, self.starts)
-    if len(starts) < 2: raise ValueError(f'{keep.sum()} steps and no epoch boundary among them yet; train for two epochs or more')
-    meta = dict(lr=np.array(self.lr)[keep], length=np.array(self.length)[keep])
-    return detect_clunks(np.array(self.losses)[keep], starts, self.alpha, meta, self.repeats)
-
-ClunkCallback.report = property(_report)
+    if len(starts) < 2:
+        raise ValueError(f'{keep.sum()} steps and no epoch boundary among them yet; '
+                         'train for two epochs or more')
+    losses, lr, length = (np.array(x)[keep] for x in (self.losses, self.lr, self.length))
+    metadata = dict(lr=lr, length=length)
+    return detect_clunks(losses, starts, self.alpha, metadata, self.repeats)

@@ -1,4 +1,4 @@
-"""Turns measured epoch boundaries into one verdict on the run, with its reasons and advice on what to do
+"""Turns measured epoch boundaries into one verdict on the run, with reasons and advice
 
 Docs: https://cptlib.github.io/cptlib/clunk/verdict.html.md"""
 
@@ -32,7 +32,7 @@ class Boundary:
     verdict: str = 'too short' # 'drop', 'rise', 'none', 'inconclusive' or 'too short'
 
     def _of_jump(self, name, missing=np.nan):
-        "A field of the jump, or `missing` where there is none."
+        "Return a field of the jump, or `missing` where there is none."
         return getattr(self.jump, name) if self.jump else missing
 
     @property
@@ -76,7 +76,7 @@ def measure_boundary(
     context=_no_context, # function from steps a side to the arguments of `context_flags`, a dict
     n:int|None=None, # steps in the shorter epoch, if not the shorter of the two given
 )->Boundary: # a copy
-    "The boundary with its jump and its flags; without a jump if the epochs are too short."
+    "Measure the jump at a boundary, and its flags; there is no jump if the epochs are too short."
     n = min(before.n, after.n) if n is None else n
     if window_size(n, n) < MIN_WINDOW: return replace(b, n=n)
     jump = boundary_test(before.tail, after.head, n=n, alpha=alpha)
@@ -107,15 +107,15 @@ def probe_gap(
 
 # %% ../../nbs/clunk/02_verdict.ipynb #10cf9a1e
 def _matters(drop, level):
-    "Whether a drop is large enough to act on: 0.02 nats, and 1 % of the loss."
+    "Tell whether a drop is large enough to act on: 0.02 nats, and 1 % of the loss."
     return drop >= max(0.02, 0.01*abs(level))
 
 def _near_zero(ci):
-    "Whether the whole interval lies within 0.1 nats of zero."
+    "Tell whether the whole interval lies within 0.1 nats of zero."
     return -0.1 <= ci[0] and ci[1] <= 0.1
 
 def _call(b, p_rise, p_run, alpha):
-    "Verdict on a tested boundary, from its adjusted p-values and the p of the run."
+    "Return the verdict on a tested boundary, from its adjusted p-values and the p of the run."
     level = b.jump.level
     if b.p < alpha and p_run < alpha and _matters(b.drop, level): return 'drop'
     if p_rise < alpha and _matters(-b.drop, level): return 'rise'
@@ -123,7 +123,7 @@ def _call(b, p_rise, p_run, alpha):
 
 # %% ../../nbs/clunk/02_verdict.ipynb #c334f48d
 def _attribute(supporting, drop, probe):
-    "The verdict on a run whose `supporting` boundaries drop, by `drop` nats on average."
+    "Return the verdict on a run whose `supporting` boundaries drop, by `drop` nats on average."
     if all(b.flags for b in supporting):
         flags = [f for b in supporting for f in b.flags]
         return 'confounded: ' + ', '.join(dict.fromkeys(flags))
@@ -152,20 +152,20 @@ class ClunkReport:
 
 # %% ../../nbs/clunk/02_verdict.ipynb #4c2f329f
 def _pool(tested):
-    "The `PooledDrop` of each source."
+    "Return the `PooledDrop` of each source."
     jumps = {}
     for b in tested: jumps.setdefault(b.source, []).append(b.jump)
     return {source: pooled_drop(js) for source, js in jumps.items()}
 
 def _strongest(pooled, tested):
-    "The source with the smallest p-value, pooled or at one boundary."
+    "Return the source with the smallest p-value, pooled or at one boundary."
     def smallest(source):
         own = [b.p_raw for b in tested if b.source == source]
         return min([pooled[source].p, *own])
     return min(pooled, key=smallest)
 
 def _supporting(tested, pooled, on_average):
-    "Boundaries that show the drop: those called one, else those of sources that drop on average."
+    "Return the boundaries called a drop, or else those of sources that drop on average."
     drops = [b for b in tested if b.verdict == 'drop']
     if drops: return drops
     falling = [b for b in tested if b.source in on_average and b.drop > 0]
@@ -203,7 +203,7 @@ def judge(
     p_mean = dict(zip(pooled, holm([mean.p for mean in pooled.values()])))
     p_drop = holm([b.p_raw for b in tested])
     p_rise = holm([b.jump.p_rise for b in tested])
-    one_each = len(pooled) == len(tested) # then the mean drop is no further question
+    one_each = len(pooled) == len(tested) # then the mean drop is not a second question
     questions = 1 if one_each else 2
     report.p = min(1., questions * float(min(p_drop.min(), *p_mean.values())))
 
@@ -219,7 +219,7 @@ def judge(
 
 # %% ../../nbs/clunk/02_verdict.ipynb #63802a66
 def _drop_sentence(r):
-    "How far the loss falls."
+    "Say how far the loss falls."
     k = sum(b.source == r.source and b.jump is not None for b in r.boundaries)
     average = f', on average over {k} boundaries,' if k > 1 else ''
     who = 'The loss' if r.source == 'loss' else f'The loss of {r.source!r}'
@@ -228,7 +228,7 @@ def _drop_sentence(r):
             f'more than trend and noise explain (p {r.p:.1g}).')
 
 def _cause_sentence(verdict):
-    "What the drop may be attributed to."
+    "Say what may have caused the drop."
     if verdict == 'memorization-supported':
         return 'Rows seen once are easier than rows never seen: the model learned them in one pass.'
     if verdict == 'consistent with memorization':
@@ -240,7 +240,7 @@ def _cause_sentence(verdict):
     return f'Before you call it memorization, rule out: {listed}'
 
 def _meaning(r):
-    "The verdict in words."
+    "Put the verdict into words."
     if r.verdict == 'too short':
         return ('No epoch is long enough: a boundary needs at least 10 steps in the shorter epoch. '
                 'Log every step, or train longer epochs.')
@@ -256,7 +256,7 @@ def _meaning(r):
 
 # %% ../../nbs/clunk/02_verdict.ipynb #3387f759
 def _slope_sentences(r):
-    "Sentences on boundaries where the slope changes and no step was found."
+    "Yield sentences on boundaries where the slope changes and we found no step."
     tested = [b for b in r.boundaries if b.jump and np.isfinite(b.slope_change.p)]
     adjusted = holm([b.slope_change.p for b in tested]) if tested else []
     for b, p in zip(tested, adjusted):
@@ -268,7 +268,7 @@ def _slope_sentences(r):
 
 @patch
 def notes(self:ClunkReport)->list: # sentences
-    "The sentences under the verdict."
+    "Return the sentences under the verdict."
     out = [_meaning(self)]
     if self.probe:
         lo, hi = self.probe['ci']
@@ -281,7 +281,7 @@ def notes(self:ClunkReport)->list: # sentences
 
 # %% ../../nbs/clunk/02_verdict.ipynb #c6bf535d
 def _row(b):
-    "One boundary as a list of strings; empty where nothing was measured."
+    "Return one boundary as a list of strings; empty where nothing was measured."
     where = [b.source, str(b.epoch + 1), str(b.index)]
     if not b.jump: return [*where, '', '', '', b.verdict, '', '', '']
     lo, hi = b.ci
@@ -291,13 +291,13 @@ def _row(b):
             f'{b.detectable:.2g}', slopes, ', '.join(b.flags)]
 
 def _rows(r):
-    "The table of the boundaries: the header, then one list of strings a row."
+    "Return the table of the boundaries: the header, then one list of strings a row."
     header = ['source', 'epoch', 'at step', 'drop', '95% interval', 'p', 'verdict',
               'detectable', 'slope/100 steps', 'flags']
     return [header, *map(_row, r.boundaries)]
 
 def _text_table(rows):
-    "Lines of a table whose columns are aligned, numbers to the right."
+    "Return the lines of a table whose columns are aligned, numbers to the right."
     numeric = {1, 2, 3, 5, 7}
     width = [max(map(len, column)) for column in zip(*rows)]
     def cell(i, text):
@@ -308,7 +308,7 @@ def _text_table(rows):
 
 @patch
 def __str__(self:ClunkReport)->str:
-    "The verdict, its meaning, a table of the boundaries and what to do, as text."
+    "Return the verdict, its meaning, a table of the boundaries and what to do, as text."
     lines = [f'Clunk: {self.verdict}']
     lines += [fill(sentence, 110) for sentence in self.notes()]
     lines += ['', *_text_table(_rows(self))]
@@ -339,7 +339,7 @@ def _repr_html_(self:ClunkReport):
 
 # %% ../../nbs/clunk/02_verdict.ipynb #93cef005
 def _plain(x):
-    "`x` with nothing in it that JSON does not know."
+    "Convert `x` to types that JSON knows."
     if isinstance(x, dict): return {str(k): _plain(v) for k, v in x.items()}
     if isinstance(x, (list, tuple)): return [_plain(v) for v in x]
     if isinstance(x, (float, np.floating)): return float(x) if np.isfinite(x) else None
@@ -351,14 +351,14 @@ _OF_REPORT = ('verdict', 'found', 'p', 'drop', 'ci', 'detectable', 'source', 'al
               'dropped', 'advice')
 
 def _boundary_dict(b):
-    "A boundary as a dictionary."
+    "Return a boundary as a dictionary."
     fields = {key: getattr(b, key) for key in _OF_BOUNDARY}
     fields['turn'] = b.slope_change # the key that files have always had
     return fields | dict(se=b._of_jump('se'), window=b._of_jump('h', None))
 
 @patch
 def to_dict(self:ClunkReport)->dict: # of numbers, texts, lists and dicts
-    "All numbers and verdicts as plain Python, ready for `json.dumps`."
+    "Return all numbers and verdicts as plain Python, ready for `json.dumps`."
     fields = {key: getattr(self, key) for key in _OF_REPORT}
     boundaries = [_boundary_dict(b) for b in self.boundaries]
     return _plain(fields | dict(meaning=_meaning(self), boundaries=boundaries))
@@ -381,7 +381,7 @@ def plot(self:ClunkReport,
     width:float=7, # inches
     height:float=2.4, # inches for each source
 ): # matplotlib `Figure`
-    "Draw losses, boundaries and the fitted step at each boundary, one panel a source."
+    "Draw losses, boundaries and the fitted step at each boundary, one panel per source."
     import matplotlib.pyplot as plt # here, because it is slow to import
     names = list(dict.fromkeys(b.source for b in self.boundaries))
     size = (width, height*len(names))
@@ -400,7 +400,7 @@ def plot(self:ClunkReport,
 
 # %% ../../nbs/clunk/02_verdict.ipynb #a5162386
 def _since(history, step):
-    "Points of `history` [k, 2] from the last one at or before `step` on; None for fewer than two."
+    "Return the points of `history` [k, 2] since `step`, and one before; None for fewer than two."
     h = np.asarray(history, float)
     if h.ndim != 2 or h.shape[1] != 2:
         raise ValueError('A history has two columns, steps and values; give [(step, value), ...]')
@@ -412,7 +412,7 @@ def _since(history, step):
 # %% ../../nbs/clunk/02_verdict.ipynb #eb448348
 @dataclass
 class _Evidence:
-    "How accuracy or loss on unseen rows went since the source began to repeat."
+    "Accuracy or loss on unseen rows since the source began to repeat."
     what: str # 'accuracy' or 'loss'
     history: np.ndarray # [k, 2] steps and values
     tolerance: float # change that matters
@@ -441,13 +441,13 @@ class _Evidence:
 
 # %% ../../nbs/clunk/02_verdict.ipynb #bb3d1a66
 def _best_epochs(report, evidence):
-    "'2 epochs': how often the clunking source had been read when the evidence was best."
+    "Say how often the source had been read when the evidence was best, as in '2 epochs'."
     own = [b for b in report.boundaries if b.source == report.source]
     k = 1 + sum(bool(b.index < evidence.best_step) for b in own)
     return f'{k} epoch' + 's'*(k > 1)
 
 def _on_drop(report, of_source, evidence):
-    "Advice for a drop without a confound."
+    "Write the advice for a drop without a confound."
     if evidence is None:
         return (f'Measure the accuracy on rows{of_source} that are never trained on, '
                 'at the end of each epoch. If it rises, do nothing. '
@@ -471,7 +471,7 @@ def _on_drop(report, of_source, evidence):
 
 # %% ../../nbs/clunk/02_verdict.ipynb #8f82112c
 def _on_clunk(report, evidence):
-    "Advice on the source that repeats."
+    "Write the advice on the source that repeats."
     of_source = '' if report.source in ('', 'loss') else f' of {report.source!r}'
     flags = {flag for b in report.boundaries for flag in b.flags}
     if flags & {'smoothed', 'restarting mean'}:
@@ -490,7 +490,7 @@ def _on_clunk(report, evidence):
     return _on_no_drop(report, of_source, evidence)
 
 def _on_no_drop(report, of_source, evidence):
-    "Advice where no step was found."
+    "Write the advice where we found no step."
     missed = f' A drop under {report.detectable:.2g} nats could have been missed.'
     if report.verdict == 'none': missed = ''
     if evidence is not None and evidence.trend == 'gets worse':
@@ -505,7 +505,7 @@ def advice(
     accuracy:dict|None=None, # {source: [(step, accuracy), ...]} on rows never trained on
     loss:dict|None=None, # {source: [(step, loss), ...]} likewise, where there is no accuracy
     tolerance:float=0.005, # change of accuracy that matters, as a share; for losses it is 0.02 nats
-)->list: # sentences, each begins with what to do
+)->list: # sentences, each beginning with an action
     """Say what to do, from the evidence given.
 
     Raises ValueError for a history without two columns."""
@@ -535,5 +535,5 @@ def advised(
     report:ClunkReport, # what the detector said
     **histories, # of `advice`: accuracy, loss, tolerance
 )->ClunkReport: # a copy
-    "The report with advice on what to do. Raises ValueError for a history without two columns."
+    "Add advice to a report. Raises ValueError for a history without two columns."
     return replace(report, advice=advice(report, **histories))

@@ -1,4 +1,4 @@
-"""A column of token ids that `datasets` keeps on disk, read in place: a source without a copy
+"""Reads a column of token ids where `datasets` keeps it on disk, as a source without a copy
 
 Docs: https://cptlib.github.io/cptlib/data/arrow_rows.html.md"""
 
@@ -15,7 +15,7 @@ from .text import tokenizer_fingerprint
 
 # %% ../../nbs/data/06_arrow_rows.ipynb #a4818c35
 def _column_pieces(dataset, column):
-    "The pieces of a column of lists. Raises ValueError where there are none, or not in order."
+    "Return the pieces of a column of lists. Raises ValueError if none, or not in order."
     if column not in dataset.column_names:
         raise ValueError(f'no column {column!r}; the dataset has {dataset.column_names}')
     if dataset._indices is not None:
@@ -27,7 +27,7 @@ def _column_pieces(dataset, column):
                      'lists of token ids are needed')
 
 def _lengths(pieces):
-    "All lengths of rows that there are."
+    "Return the set of all row lengths."
     lengths = {len(c.flatten())/len(c) for c in pieces}
     for c in pieces:
         if hasattr(c, 'value_lengths'): lengths |= set(c.value_lengths().unique().to_pylist())
@@ -45,7 +45,7 @@ def row_pieces(
     dataset, # `datasets.Dataset`, on disk or in memory
     column:str='input_ids', # column of token ids
 )->list: # arrays [rows, ids], views of the dataset's own memory
-    """The rows of a column, where they are.
+    """Return the rows of a column in place, without a copy.
 
     Raises ValueError unless all rows have one length and hold whole numbers without gaps.
     """
@@ -61,18 +61,18 @@ def row_pieces(
 
 # %% ../../nbs/data/06_arrow_rows.ipynb #6603c0fa
 class ArrowSource(Source):
-    "Rows of token ids of one length in a `datasets.Dataset`, read where they are."
+    "Rows of token ids of one length in a `datasets.Dataset`, read in place."
     def __init__(self,
         name:str, # name of the source
         dataset, # `datasets.Dataset`: one split, its rows in order
         vocab_size:int=None, # number of token ids (default: the tokenizer's)
-        tokenizer=None, # what made the ids, if it is at hand
+        tokenizer=None, # the one that made the ids, if you have it
         column:str='input_ids', # column of token ids, lists of one length
         quality:str=None, # column with one number per row
     ):
         """Raises ValueError for rows that cannot be read in place.
 
-        The same if neither the size of the vocabulary nor a tokenizer is given.
+        Also raises ValueError if neither the size of the vocabulary nor a tokenizer is given.
         """
         self._args = name, dataset, vocab_size, tokenizer, column, quality
         if vocab_size is None and tokenizer is None:
@@ -103,7 +103,7 @@ def take(self:ArrowSource,
     ids, # row numbers [n], in any order, repeats allowed
     out:np.ndarray=None, # [n, row_len + 1] of any integer type: filled and returned
 )->np.ndarray: # [n, row_len + 1], of the file's type unless `out` is given
-    "A copy of some rows."
+    "Return a copy of some rows."
     ids = np.asarray(ids)
     piece = self._begins.searchsorted(ids, side='right') - 1
     place = ids - self._begins[piece]

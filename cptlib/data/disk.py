@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, rows of small integers in them, and a seal that shows every later change
+"""Folders that appear whole or not at all, rows of small integers, and a seal that reveals every later change
 
 Docs: https://cptlib.github.io/cptlib/data/disk.html.md"""
 
@@ -18,7 +18,7 @@ from fastcore.basics import patch
 def token_dtype(
     vocab_size:int, # number of different tokens, 1 to 2**32
 )->np.dtype: # '<u1', '<u2' or '<u4'
-    "The smallest unsigned integer type, little-endian, that holds every token of a vocabulary."
+    "Return the smallest little-endian unsigned integer type that holds all tokens."
     return np.dtype('<u1' if vocab_size <= 2**8 else '<u2' if vocab_size <= 2**16 else '<u4')
 
 # %% ../../nbs/data/02_disk.ipynb #ee4d20b8
@@ -44,9 +44,9 @@ def _swap(new, path, overwrite):
 @contextmanager
 def new_folder(
     path, # where the folder will be: str or Path
-    overwrite:bool=False, # replace a folder that is there?
+    overwrite:bool=False, # replace an existing folder?
 ):
-    """A context that yields an empty folder, and moves it to `path` if the block ends well.
+    """Yield an empty folder, and move it to `path` if the block ends well.
 
     Raises OSError if the disk is full, if the folder above `path` cannot be written, or if there is
     something at `path` already.
@@ -70,7 +70,7 @@ def new_folder(
 
 # %% ../../nbs/data/02_disk.ipynb #f496ed01
 class RowWriter:
-    "Write a stream of tokens as rows of one length; a last row that is not full is left out."
+    "Writes a stream of tokens as rows of one length; an incomplete last row is left out."
     def __init__(self,
         folder, # where `tokens.bin` goes
         name:str, # what errors call the data
@@ -109,7 +109,7 @@ def _put(f, a, digest=None):
 
 @patch
 def _checked(self:RowWriter, tokens):
-    "`tokens` in the type of the file. Raises ValueError if they do not fit into it."
+    "Return `tokens` in the type of the file. Raises ValueError if they do not fit into it."
     a = np.asarray(tokens)
     if a.size == 0: return a.astype(self.dtype)
     if a.dtype.kind not in 'iu' or a.ndim != 1:
@@ -209,7 +209,7 @@ _format = 1 # of the folder, in case we change it one day
 def file_hash(
     path, # a file: str or Path
 )->str: # 32 hexadecimal digits
-    "BLAKE2b hash of the content of a file."
+    "Return the BLAKE2b hash of the content of a file."
     digest = hashlib.blake2b(digest_size=16)
     with open(path, 'rb') as f:
         while data := f.read(1 << 22): digest.update(data)
@@ -218,7 +218,7 @@ def file_hash(
 def seal_of(
     meta:dict, # a description that JSON can write
 )->str: # 32 hexadecimal digits
-    "BLAKE2b hash of a description, without its own seal and its stamps."
+    "Return the BLAKE2b hash of a description, without its own seal and its stamps."
     sealed = {k: v for k, v in meta.items() if k not in ('seal', 'stamps')}
     data = json.dumps(sealed, sort_keys=True).encode()
     return hashlib.blake2b(data, digest_size=16).hexdigest()
@@ -250,7 +250,7 @@ _again = 'prepare it again with overwrite=True'
 def read_meta(
     path, # folder of a source
 )->dict: # what its `source.json` says
-    """Description of a source, checked against its seal.
+    """Return the description of a source, checked against its seal.
 
     Raises FileNotFoundError if there is none, ValueError if it was damaged or altered.
     """
@@ -281,7 +281,7 @@ def check_folder(
     path, # folder of a source
     check:bool=None, # True: read all files; False: only sizes; None: read files with a new stamp
 )->dict: # what its `source.json` says
-    "Description of a source. Raises ValueError with the name of the first file that was altered."
+    "Check a source and describe it. Raises ValueError naming the first file that was altered."
     path, meta = Path(path), read_meta(path)
     _check_sizes(path, meta)
     stamps = _stamps(path, meta['files'])

@@ -25,7 +25,7 @@ def split_of(
     origin:str, # file that a document comes from, such as `json/decoder.py`
     valid:float=0.1, # share of files that go to validation, 0 to 1
 )->str: # 'train' or 'valid'
-    "Split of all documents from one file: a hash of its name, so it never changes."
+    "Return the split of all documents from one file, by a hash of its name."
     digest = hashlib.blake2b(origin.encode(), digest_size=8).digest()
     return 'valid' if int.from_bytes(digest, 'big') < valid * 2**64 else 'train'
 
@@ -40,7 +40,7 @@ class _Docstring(NamedTuple):
     expr: ast.Expr # the statement
 
 def _docstring_of(node):
-    "The statement that is the docstring of `node`, or None."
+    "Return the statement that is the docstring of `node`, or None."
     if not isinstance(node, _owners) or not node.body: return None
     statement = node.body[0]
     if not isinstance(statement, ast.Expr): return None
@@ -48,13 +48,13 @@ def _docstring_of(node):
     return statement if is_string else None
 
 def _children(node):
-    "The statements inside `node` that can hold docstrings, in the order of the source."
+    "Yield the statements inside `node` that can hold docstrings, in the order of the source."
     for body in _bodies:
         for child in getattr(node, body, []):
             if not isinstance(child, (ast.Expr, ast.Assign, ast.Return)): yield child
 
 def _docstrings(tree):
-    "Each `_Docstring` of a tree, in the order of the source."
+    "Yield each `_Docstring` of a tree, in the order of the source."
     todo = [(tree, '')]
     while todo:
         node, name = todo.pop()
@@ -88,7 +88,7 @@ def strip_docstrings(
 _blank_lines = re.compile(r'\n(?:[ \t]*\n)+')
 
 def _flat(text):
-    "`text` on one line, with single spaces."
+    "Return `text` on one line, with single spaces."
     return ' '.join(text.split())
 
 class _Deduplicator:
@@ -115,11 +115,11 @@ class _Deduplicator:
 _blank_lines_or_answer = re.compile(r'\n(?:[ \t]*\n)+|\nAnswer: ')
 
 def _parts(text):
-    "The paragraphs of a document on one line each; an answer begins a new one."
+    "Return the paragraphs of a document on one line each; an answer begins a new one."
     return [_flat(part) for part in _blank_lines_or_answer.split(text)]
 
 def _quoted(docs, least=80):
-    "Set of the paragraphs of `least` characters or more that occur more than once in `docs`."
+    "Return the paragraphs of `least` characters or more that occur more than once in `docs`."
     by_start = defaultdict(set) # first characters of a paragraph -> paragraphs
     for doc in docs:
         for part in _parts(doc.text):
@@ -134,12 +134,12 @@ def _quoted(docs, least=80):
     return {part for part, n in counts.items() if n > 1}
 
 def _without(doc, parts):
-    "`doc` without the paragraphs in `parts`."
+    "Return `doc` without the paragraphs in `parts`."
     kept = [p for p in _blank_lines.split(doc.text) if _flat(p) not in parts]
     return doc._replace(text='\n\n'.join(kept))
 
 def _drop_quoted(texts):
-    "Drop, in place, paragraphs and questions that are quoted elsewhere; the number of paragraphs."
+    "Drop quoted paragraphs and questions in place, and return the number of paragraphs."
     quoted = _quoted(sum(texts.values(), []))
     for kind in ('prose', 'code'):
         texts[kind] = [_without(doc, quoted) for doc in texts[kind]]
@@ -148,12 +148,12 @@ def _drop_quoted(texts):
 
 # %% ../../nbs/data/00_embedded.ipynb #291ea805
 def _as_question(example):
-    "A doctest example as you would type it, then its output as the answer."
+    "Return a doctest example as you would type it, then its output as the answer."
     typed = '>>> ' + '\n... '.join(example.source.splitlines()) + '\n'
     return typed + f'Answer: {example.want}\nQuestion: ' if example.want else typed
 
 def _split_examples(text):
-    "A docstring without its doctest examples, and the examples as questions with answers."
+    "Return a docstring without its doctest examples, and the examples as questions with answers."
     if '>>>' not in text: return text, ''
     try: parts = doctest.DocTestParser().parse(text)
     except ValueError: return text, ''
@@ -165,7 +165,7 @@ def _split_examples(text):
 
 # %% ../../nbs/data/00_embedded.ipynb #60e0e8c5
 def _question(module, name, owner):
-    "The question that a docstring answers."
+    "Return the question that a docstring answers."
     if isinstance(owner, ast.Module): return f'What is the module {module}?'
     name = f'{module}.{name}'.strip('.')
     if isinstance(owner, ast.ClassDef):
@@ -174,7 +174,7 @@ def _question(module, name, owner):
     return f'What does {name}({ast.unparse(owner.args)}) do?'
 
 def _from_docstrings(origin, tree, dedup, long=300):
-    "(kind, document) for each docstring of a module; `long`: characters of the shortest prose."
+    "Yield (kind, document) for each docstring of a module; prose has `long` characters or more."
     module = origin.removesuffix('.py').removesuffix('/__init__').replace('/', '.')
     for owner, name, expr in _docstrings(tree):
         id = f'{origin}:{expr.lineno}'
@@ -194,7 +194,7 @@ _skipped = ('test', 'tests', 'idlelib', 'lib2to3', 'encodings', 'pydoc_data',
             'site-packages', 'dist-packages', '__pycache__')
 
 def _module_paths(root):
-    "Paths of the modules below `root`, in a fixed order."
+    "Yield the paths of the modules below `root`, in a fixed order."
     for folder, subfolders, files in os.walk(root):
         kept = [o for o in subfolders if o not in _skipped and not o.startswith('config-')]
         subfolders[:] = sorted(kept) # where `os.walk` goes next
@@ -203,7 +203,7 @@ def _module_paths(root):
                 yield Path(folder)/file
 
 def _modules():
-    "(origin, source, tree) of the modules of the standard library."
+    "Yield (origin, source, tree) of the modules of the standard library."
     root = sysconfig.get_paths()['stdlib']
     for path in _module_paths(root):
         try:
@@ -213,7 +213,7 @@ def _modules():
         yield path.relative_to(root).as_posix(), source, tree
 
 def _topics():
-    "The topics of the language reference, by name; empty where this Python has none."
+    "Return the topics of the language reference by name, or none if this Python has none."
     with contextlib.suppress(ImportError):
         from pydoc_data.topics import topics
         return topics
@@ -246,7 +246,7 @@ def _without_gc():
         if was_on: gc.enable()
 
 def embedded_texts()->EmbeddedTexts: # {'prose': documents, 'code': documents, 'qa': documents}
-    """Three kinds of real text from the running Python, each paragraph once.
+    """Return three kinds of real text from the running Python, each paragraph once.
 
     `split_of` tells the split of a document. Raises FileNotFoundError if this Python comes without
     the source of its standard library.

@@ -13,7 +13,7 @@ import numpy as np
 
 # %% ../../nbs/data/08_order.ipynb #8c7271ab
 def _jobs(target, when, served):
-    "The rows to deal, as sorted triples (step it may be dealt from, deadline, source)."
+    "Return the rows to deal, as sorted triples (earliest step, deadline, source)."
     count = np.maximum(np.ceil(target[-1]).astype(np.int64) + 1 - served, 0)
     source = np.repeat(np.arange(len(served)), count)
     first = np.repeat(np.cumsum(count) - count, count) # where the jobs of a source begin
@@ -22,7 +22,7 @@ def _jobs(target, when, served):
     return sorted(zip(opens.tolist(), closes.tolist(), source.tolist()))
 
 def _deal_jobs(target, when, served, steps, bs):
-    "Earliest deadline first, job by job; `target` [n, sources] holds the rows due after each step."
+    "Deal the earliest deadline first, job by job; `target` [n, sources] is due after each step."
     jobs = iter(_jobs(target, when, served))
     job, open_jobs = next(jobs), []
     served, dealt = served.copy(), np.empty(target.shape, np.int64)
@@ -42,7 +42,7 @@ def deal_sorted(
     when, # (source [m], amount [m]) -> [m] step at which that amount is due
     total:np.ndarray, # [n] rows dealt in all after each step
 )->np.ndarray: # [n, sources] rows dealt after each step
-    "Earliest deadline first, for sources that all gain at least one row a step."
+    "Deal the earliest deadline first, for sources that all gain at least one row per step."
     whole = np.floor(target + 1e-6).astype(np.int64)
     n, sources = target.shape
     source = np.tile(np.arange(sources), n)
@@ -60,10 +60,10 @@ def deal(
     bs:int, # rows a step
     block:int=None, # first step of the block that ends at `stop` (default: `step`)
 )->np.ndarray: # [stop-step, sources] rows dealt after each step
-    """Whole rows per source and step, never a full row away from `target`.
+    """Deal whole rows per source and step, never a full row away from `target`.
 
-    Whether sorting suffices is decided for the whole block, so that the result does not depend on
-    the step in it that you begin with.
+    The choice between sorting and jobs is made for the whole block, so that the result does not
+    depend on the step at which you begin.
     """
     n = stop - step
     due = target(np.arange(step if block is None else block, stop + 1))
@@ -78,7 +78,7 @@ _MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 def mixed(
     x:np.ndarray, # uint64 array, any shape
 )->np.ndarray: # uint64, same shape
-    "A 64-bit hash of each number: the finalizer of splitmix64 (Steele et al. 2014)."
+    "Hash each number to 64 bits, with the finalizer of splitmix64 (Steele et al. 2014)."
     x = x ^ (x >> np.uint64(30))
     x *= _MULTIPLIERS[0]
     x ^= x >> np.uint64(27)
@@ -88,7 +88,7 @@ def mixed(
 
 # %% ../../nbs/data/08_order.ipynb #49187031
 def _round(width, key):
-    "A round function: the hash of a half of a number under `key`, cut to `width` bits."
+    "Return a round function: the hash of a half of a number under `key`, cut to `width` bits."
     mask = (1 << width) - 1
     def hashed(half):
         h = mixed(half.view(np.uint64) + key).view(np.int64)
@@ -97,7 +97,7 @@ def _round(width, key):
     return hashed
 
 def _rounds(bits, key, many):
-    "Six round functions; lookups instead of hashes where `many` positions come from few halves."
+    "Yield six round functions, which look hashes up if `many` positions share few halves."
     width = bits//2, bits - bits//2
     for i in range(6):
         hashed = _round(width[i % 2], key + np.uint64(i << 56))
@@ -120,7 +120,7 @@ def _feistel(x, bits, rounds):
 _tables = {}
 
 def _table(n, key):
-    "The shuffle of `n` rows under `key`."
+    "Return the shuffle of `n` rows under `key`."
     if (n, key) not in _tables:
         if len(_tables) > 4096: _tables.clear()
         hashes = mixed(mixed(np.arange(n, dtype=np.uint64) + np.uint64(key)))
@@ -128,7 +128,7 @@ def _table(n, key):
     return _tables[n, key]
 
 def _by_table(x, n, key):
-    "`shuffled` for small sources, with one table for each `n` and `key`; all arrays [m]."
+    "Compute `shuffled` for small sources, with one table for each `n` and `key`; all arrays [m]."
     pairs = np.stack([n.astype(np.uint64), key])
     tables, group = np.unique(pairs, axis=1, return_inverse=True)
     group, out = group.ravel(), np.empty(len(x), np.int64)
@@ -140,7 +140,7 @@ def _by_table(x, n, key):
 
 # %% ../../nbs/data/08_order.ipynb #93034e0f
 def _walk(x, n, key, rounds=None):
-    "`shuffled` by cycle walking; `n` and `key` have one element or as many as `x`."
+    "Compute `shuffled` by cycle walking; `n` and `key` have one element or as many as `x`."
     bits = np.ceil(np.log2(n)).astype(np.int64)
     rounds = rounds or list(_rounds(bits, key, len(x)))
     out = _feistel(x, bits, rounds)
@@ -157,7 +157,7 @@ def shuffled(
     n:np.ndarray, # [m] (or one number) rows of the source
     key:np.ndarray, # [m] (or one number) uint64, one for each source and epoch
 )->np.ndarray: # [m] rows; for a fixed n and key a one-to-one map
-    "The row at position `x` of an epoch: a seeded bijection of 0..n-1, computed, not stored."
+    "Return the row at position `x` of an epoch, by a seeded bijection of 0..n-1."
     x, n = (np.atleast_1d(np.asarray(a, np.int64)) for a in (x, n))
     key = np.atleast_1d(np.asarray(key, np.uint64))
     small = n <= 256

@@ -1,4 +1,4 @@
-"""Documents into rows of one length, joined or packed best-fit, and what keeps them apart inside a row
+"""Fits documents into rows of one length, joined or packed, and keeps them apart inside a row
 
 Docs: https://cptlib.github.io/cptlib/data/packing.html.md"""
 
@@ -17,7 +17,7 @@ def best_fit(
     lengths, # [documents] tokens of each, 1 to `size`
     size:int, # tokens that fit into a row
 )->np.ndarray: # [documents] the row of each
-    "Pack documents into few rows (best-fit decreasing). Raises ValueError if one fits into no row."
+    "Pack documents by best-fit decreasing. Raises ValueError for a document longer than a row."
     lengths = np.asarray(lengths)
     if len(lengths) and not 1 <= lengths.min() <= lengths.max() <= size:
         raise ValueError(f'documents of {lengths.min()} to {lengths.max()} tokens, and rows of '
@@ -44,12 +44,12 @@ def best_fit(
 
 # %% ../../nbs/data/03_packing.ipynb #6c151742
 def _count_up(sizes):
-    "0, 1, ... up to each size: [2, 3] -> [0, 1, 0, 1, 2]."
+    "Count 0, 1, ... up to each size: [2, 3] -> [0, 1, 0, 1, 2]."
     begins = sizes.cumsum() - sizes
     return np.arange(sizes.sum()) - np.repeat(begins, sizes)
 
 def _cut(lengths, size):
-    "Pieces of at most `size` tokens: where each begins in the stream, and its tokens."
+    "Return pieces of at most `size` tokens: where each begins in the stream, and its tokens."
     n_pieces = -(-lengths//size) # of each document, rounded up
     within = _count_up(n_pieces)*size # where a piece begins in its document
     begins = np.repeat(lengths.cumsum() - lengths, n_pieces) + within
@@ -60,14 +60,14 @@ def _cut(lengths, size):
 class Packed(NamedTuple):
     "Where each token of a stream of documents goes, and what that costs."
     index:np.ndarray # [rows, size] number of the token in the stream; -1 = padding
-    padding:float # share of all places that hold no token, 0 to 1
+    padding:float # share of all positions that hold no token, 0 to 1
     cut:float # share of the documents that are not whole in one row, 0 to 1
 
 def pack(
     lengths, # [documents] tokens of each, end-of-text included
     size:int, # tokens of a row: `row_len` + 1
 )->Packed:
-    "Pack documents into rows, whole where they fit. Raises ValueError for rows below two tokens."
+    "Pack documents into rows, whole where they fit. Raises ValueError for rows of one token."
     if size < 2: raise ValueError(f'rows of {size} tokens; a row has two or more')
     lengths = np.asarray(lengths, np.int64)
     lengths = lengths[lengths > 0]
@@ -91,7 +91,7 @@ def joined(
     size:int, # tokens of a row: `row_len` + 1; neighbours share one
     before:int=0, # tokens that stand before the first document
 )->float: # 0 to 1
-    "Share of the documents that a row boundary tears when all are joined."
+    "Return the share of documents that a row boundary tears when all are joined."
     lengths = np.asarray(lengths, np.int64)
     ends = before + lengths.cumsum()
     first_row = (ends - lengths)//(size - 1)
@@ -100,7 +100,7 @@ def joined(
 
 # %% ../../nbs/data/03_packing.ipynb #1a33be79
 class Layout:
-    "Documents into rows, piece by piece: joined, or packed best-fit within each piece."
+    "Lays out documents in rows, piece by piece: joined, or packed best-fit within each piece."
     def __init__(self,
         row_len:int, # tokens that the model reads in a row; a row has one more
         end:int=None, # id of the end-of-text token; needed to pack
@@ -142,7 +142,7 @@ class Layout:
         return ids, quality
 
     def report(self)->dict:
-        "How it was done, with the share of documents that are cut and of places that are padding."
+        "Return the settings, the share of documents that were cut, and the share of padding."
         cut = float(self.torn)/max(self.documents, 1)
         padding = 1 - self.tokens/max(self.places, 1)
         return dict(packing=self.packing, end=self.end, documents=self.documents,
@@ -154,7 +154,7 @@ def hide_padding(
     y:torch.Tensor, # targets, the same shape
     end:int, # id of the end-of-text token
 )->torch.Tensor: # targets; -100 where there is only padding
-    "Leave nothing to predict where a row is padded."
+    "Set the targets to -100 where a row is padded."
     return y.masked_fill((x == end) & (y == end), -100)
 
 # %% ../../nbs/data/03_packing.ipynb #b6ce478d
@@ -162,14 +162,14 @@ def segments(
     x:torch.Tensor, # token ids [rows, positions]
     end:int, # id of the end-of-text token
 )->torch.Tensor: # [rows, positions] 0, 1, 2, ...: number of the document in its row
-    "Which document each token belongs to; an end-of-text token belongs to the one that it ends."
+    "Number the document of each token; an end-of-text token belongs to the document that it ends."
     ends = (x == end).long()
     return ends.cumsum(1) - ends
 
 def segment_positions(
     segment:torch.Tensor, # [rows, positions] of `segments`
 )->torch.Tensor: # [rows, positions] 0, 1, 2, ... from the beginning of each document
-    "Position of each token in its document."
+    "Return the position of each token in its document."
     at = torch.arange(segment.shape[1], device=segment.device).expand_as(segment)
     row_start = torch.ones_like(segment[:, :1])
     starts = torch.cat([row_start, segment.diff(dim=1)], 1) > 0
@@ -178,6 +178,6 @@ def segment_positions(
 def document_mask(
     segment:torch.Tensor, # [rows, positions] of `segments`
 )->torch.Tensor: # bool [rows, 1, positions, positions]; True = may attend
-    "Causal attention that stays inside a document, as `scaled_dot_product_attention` takes it."
+    "Return a causal mask that stays inside a document, as `scaled_dot_product_attention` takes it."
     same = segment[:, :, None] == segment[:, None, :]
     return same.tril()[:, None]

@@ -1,4 +1,4 @@
-"""Texts, tokens and Hugging Face datasets into a folder of rows, with no work if it is there already
+"""Turns texts, tokens and Hugging Face datasets into a folder of rows, or finds that it is there already
 
 Docs: https://cptlib.github.io/cptlib/data/prepare.html.md"""
 
@@ -20,7 +20,7 @@ from .text import TextStream, Tokenizer, fingerprint_diff, tokenizer_fingerprint
 
 # %% ../../nbs/data/04_prepare.ipynb #5be4fcf5
 def _differences(was, want):
-    "How what a folder was made of differs from what is wanted, in words; empty if they agree."
+    "List in words how an existing source differs from the one wanted; empty if they agree."
     there, asked = 'what is there', 'what is asked for'
     tokenizers = was.get('tokenizer'), want.get('tokenizer')
     found = fingerprint_diff(*tokenizers, (there, asked))
@@ -35,7 +35,7 @@ def _differences(was, want):
 
 # %% ../../nbs/data/04_prepare.ipynb #d5a87cac
 def _existing(path, want, overwrite):
-    """Description of the source at `path` if it is what we want, None if it is to be made.
+    """Return the description of the source at `path` if it is what we want, None if it is missing.
 
     Raises FileExistsError if something else is there that may not be replaced.
     """
@@ -61,9 +61,9 @@ def prepare(
     overwrite:bool=False, # replace a source at `path` that differs?
     look:bool=True, # look at what is there? Impossible if the content can be read only once
 )->dict: # description of the source at `path`
-    """Have a source made of `want` at `path`, without work if it is there.
+    """Make a source as `want` describes it at `path`, or find that it is there already.
 
-    The fields of `want` are compared with those of the source that is there, the content last.
+    The fields of `want` are compared with those of an existing source, the content last.
     Raises FileExistsError if something else is there, ValueError for a name that is not a string.
     """
     if not isinstance(want['name'], str):
@@ -77,7 +77,7 @@ def prepare(
             meta, content = write(folder)
             made = want | dict(content=content)
             seal_folder(folder, meta | dict(tokenizer=want.get('tokenizer'), made_of=made))
-    except OSError: # has another process made the same in the meantime?
+    except OSError: # has another process made the same source in the meantime?
         if made is None or not path.is_dir(): raise
         if not (meta := _existing(path, made, overwrite=False)): raise
         return meta
@@ -85,17 +85,17 @@ def prepare(
 
 # %% ../../nbs/data/04_prepare.ipynb #7624f74b
 def _pieces(a, n=1 << 22):
-    "An array in flat pieces of about `n` items, cut along its first axis."
+    "Yield an array in flat pieces of about `n` items, cut along its first axis."
     step = max(1, n // max(1, a[:1].size))
     for i in range(0, len(a), step): yield a[i:i + step].reshape(-1)
 
 def _largest(a):
-    "The largest whole number in an array, 0 if there is none."
+    "Return the largest whole number in an array, 0 if there is none."
     if a.dtype.kind not in 'iu': return 0
     return max((int(p.max()) for p in _pieces(a)), default=0)
 
 def _array_hash(a, dtype, vocab_size, used):
-    "Hash of the first `used` tokens as they would be in the file, None if they do not fit."
+    "Hash the first `used` tokens as they would be in the file; None if they do not fit."
     digest = hashlib.blake2b(digest_size=16)
     for p in _pieces(a.reshape(-1)[:used]):
         if p.min() < 0 or p.max() >= vocab_size: return None
@@ -119,7 +119,7 @@ def prepare_array(
     quality=None, # [rows] one number per row
     overwrite:bool=False, # replace a source at `path` that differs?
 )->dict: # description of the source
-    """Rows of an integer array or memory map.
+    """Prepare rows from an integer array or memory map.
 
     Raises ValueError for ids, row lengths or qualities that do not fit, FileExistsError if
     something else is at `path`.
@@ -143,7 +143,7 @@ def prepare_array(
 
 # %% ../../nbs/data/04_prepare.ipynb #2b383c53
 def _batches(pairs, chars=1 << 20, docs=1024):
-    "(texts, qualities) of at most `docs` pairs, or as many as have about `chars` characters."
+    "Yield (texts, qualities) of at most `docs` pairs, or as many as have about `chars` characters."
     texts, qualities, n = [], [], 0
     for text, quality in pairs:
         texts.append(text)
@@ -155,10 +155,10 @@ def _batches(pairs, chars=1 << 20, docs=1024):
     if texts: yield texts, qualities
 
 def _with_bar(items, total, name, after=2):
-    "`items`, with a progress bar if they take more than `after` seconds."
+    "Yield `items`, with a progress bar if they take more than `after` seconds."
     bar, start, n = None, None, 0
     for n, item in enumerate(items, 1):
-        start = start or time.time() # the wait for the first item is not ours
+        start = start or time.time() # do not count the wait for the first item
         yield item
         if bar is None and time.time() - start > after:
             bar = progress_bar([], total=total or 'noinfer', leave=False)
@@ -172,7 +172,7 @@ def _with_bar(items, total, name, after=2):
 
 # %% ../../nbs/data/04_prepare.ipynb #7250f5b8
 def _known(tokenizer):
-    "`tokenizer` wrapped, with a warning if documents will run into each other."
+    "Wrap `tokenizer`, with a warning if documents will run into each other."
     tok = Tokenizer(tokenizer)
     if tok.eot_id is None:
         warnings.warn('the tokenizer has no end-of-text id, so nothing marks where documents end; '
@@ -180,8 +180,8 @@ def _known(tokenizer):
     return tok
 
 def _refuse_empty(name, documents, longest, tok):
-    "Raises ValueError if the longest of some documents has only the tokens of an empty one."
-    if not documents or longest > 2: return # an empty one has at most a begin and an end
+    "Raises ValueError if the longest of some documents has only the tokens of an empty text."
+    if not documents or longest > 2: return # an empty text has at most a BOS and an end-of-text
     empty, _ = tok.encode_joined([''])
     if longest == len(empty):
         raise ValueError(f'Source {name!r}: all of its texts are empty; '
@@ -211,12 +211,12 @@ def prepare_texts(
     tokenizer, # `ByteTokenizer`, Hugging Face tokenizer, or function from text to ids
     path, # folder to make: str or Path
     row_len:int, # tokens that the model reads in a row; joined rows share one token with the next
-    quality=None, # [texts] one number per text; a row has the mean over its tokens
+    quality=None, # [texts] one number per text; a row gets the mean over its tokens
     overwrite:bool=False, # replace a source at `path` that differs?
     content:str=None, # your name for exactly these texts, such as a version (default: their hash)
     packing:str=None, # 'best-fit': cut few documents, pad rows; None: join all, cut at row ends
 )->dict: # description of the source
-    """Rows of documents, each followed by the end-of-text token.
+    """Prepare rows from documents, each followed by the end-of-text token.
 
     Raises ValueError naming the document that is not text, FileExistsError if something else is at
     `path`.
@@ -233,13 +233,13 @@ def prepare_texts(
     write = partial(_write_texts, name=name, stream=stream, tok=tok, row_len=row_len,
                     content=content, packing=packing)
     given = [o for o in (texts, quality) if o is not None]
-    read_once = any(iter(o) is o for o in given) # hashing uses them up; then none is left to write
+    read_once = any(iter(o) is o for o in given) # hashing would use them up before we write
     look = bool(content) or not (read_once and overwrite)
     return prepare(path, want, write, overwrite, look)
 
 # %% ../../nbs/data/04_prepare.ipynb #08cb682c
 def _tokenize(batch, numbers, name, tok, column, quality):
-    "One batch of a dataset as lists of token ids, and qualities."
+    "Turn one batch of a dataset into lists of token ids, and qualities."
     stream = TextStream(batch[column], batch[quality] if quality else None, name)
     texts, qualities = zip(*stream.walk(numbers), strict=True)
     ids, lengths = tok.encode_joined(texts)
@@ -251,7 +251,7 @@ def _tokenize(batch, numbers, name, tok, column, quality):
     return columns
 
 def _map(dataset, folder, name, num_proc, quality, **kwargs):
-    "A `datasets.Dataset` of token ids and qualities, with its files in `folder/'map'`."
+    "Return a `datasets.Dataset` of token ids and qualities, with its files in `folder/'map'`."
     from datasets import Features, Sequence, Value # slow to import
     features = dict(ids=Sequence(Value('uint32')))
     if quality: features['quality'] = Value('float64')
@@ -281,7 +281,7 @@ def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_pro
 
 # %% ../../nbs/data/04_prepare.ipynb #98bb88b7
 class _Column:
-    "One column of a stream, read anew each time."
+    "One column of a stream, read again in each loop."
     def __init__(self, dataset, name): self.dataset, self.name = dataset, name
     def __iter__(self): return (row[self.name] for row in self.dataset)
 
@@ -313,7 +313,7 @@ def prepare_dataset(
     overwrite:bool=False, # replace a source at `path` that differs?
     packing:str=None, # 'best-fit': cut few documents, pad rows; None: join all, cut at row ends
 )->dict: # description of the source
-    """Rows of the texts of a Hugging Face dataset.
+    """Prepare rows from the texts of a Hugging Face dataset.
 
     Raises ValueError for splits, columns or texts that do not fit, FileExistsError if something
     else is at `path`.

@@ -26,7 +26,7 @@ def normalized(
     weights:dict, # source name -> weight, in any unit
     names=None, # the sources, in order; one without a weight gets 0 (default: the keys)
 )->np.ndarray: # [sources] shares that add up to 1, in the order of `names`
-    """Shares from weights in any unit.
+    """Return shares from weights in any unit.
 
     Raises ValueError for an unknown source, for a weight that is negative or not a finite number,
     and for weights that are all 0.
@@ -47,8 +47,8 @@ def normalized(
 class Schedule:
     """Mixture weights as a piecewise linear function of progress.
 
-    Made by `constant`, `stages`, `anneal` and `curate`, and never changed. Raises ValueError if a
-    share falls below the floor.
+    Make one with `constant`, `stages`, `anneal` or `curate`. It is immutable. Raises ValueError if
+    a share falls below the floor.
     """
     names:tuple # the sources, in the order of the weights
     knots:np.ndarray # [k+1] where the pieces begin, and where the last one ends; knots[0] == 0
@@ -73,7 +73,7 @@ class Schedule:
 
 # %% ../../nbs/data/07_schedule.ipynb #c12a9d89
 def _moment(s, piece):
-    "Where a piece begins, in words."
+    "Say where a piece begins, in words."
     at = s.knots[piece]
     return f"{at:,.0f} tokens" if s.unit == 'tokens' else f"{at:g} of the training"
 
@@ -95,7 +95,7 @@ def constant(
     floor:float=0.01, # smallest share that any source may have, 0 to 1
     droppable=(), # names of sources that may have less
 )->Schedule:
-    """The same weights from the first step to the last.
+    """Keep the same weights from the first step to the last.
 
     Raises ValueError for bad weights and for a share below the floor.
     """
@@ -109,7 +109,7 @@ def with_weights(
     self:Schedule,
     weights, # {name: weight} over the same sources; a `Schedule` is returned as it is
 )->Schedule:
-    """A constant schedule with other weights, under the same floor.
+    """Return a constant schedule with other weights, and the same floor.
 
     Raises ValueError for bad weights and for a share below the floor.
     """
@@ -119,7 +119,7 @@ def with_weights(
 
 # %% ../../nbs/data/07_schedule.ipynb #01ac8584
 def _piece(s, t):
-    "Index of the piece that progress `t` lies in."
+    "Return the index of the piece that progress `t` lies in."
     piece = np.searchsorted(s.knots, t, side='right') - 1
     return np.clip(piece, 0, len(s.start) - 1)
 
@@ -128,7 +128,7 @@ def weights(
     self:Schedule,
     t, # progress: a number or an array, any shape
 )->np.ndarray: # shares, shape of `t` + (sources,)
-    "The mixture weights at progress `t`; after the last knot, the last ones."
+    "Return the mixture weights at progress `t`; after the last knot, the last ones."
     t, k = np.asarray(t, float), _piece(self, t)
     width = self.knots[k+1] - self.knots[k]
     part = np.clip((t - self.knots[k])/width, 0, 1)[..., None]
@@ -139,7 +139,7 @@ def due(
     self:Schedule,
     t, # progress: a number or an array, any shape
 )->np.ndarray: # integral of the shares from 0 to `t`, shape of `t` + (sources,)
-    "How much of each source is due by progress `t`, in units of progress."
+    "Return how much of each source is due by progress `t`, in units of progress."
     t, k = np.asarray(t, float), _piece(self, t)
     start, end = self.start[k], self.end[k]
     width = (self.knots[k+1] - self.knots[k])[..., None]
@@ -155,7 +155,7 @@ def when(
     source:np.ndarray, # [m] indices of sources
     amount:np.ndarray, # [m] amounts of that source, in the unit of `due`
 )->np.ndarray: # [m] progress at which each amount is due; inf where it never is
-    "The moment at which `amount` of `source` is due: the inverse of `due`."
+    "Return the moment at which `amount` of `source` is due, the inverse of `due`."
     pieces = len(self.start)
     at_knots = self._due[:, source]
     k = np.clip((at_knots <= amount).sum(0) - 1, 0, pieces)
@@ -173,7 +173,7 @@ def when(
 
 # %% ../../nbs/data/07_schedule.ipynb #36b85015
 def _unit(moments):
-    "What moments count: 'fraction' or 'tokens'. Raises ValueError unless they start at 0 and rise."
+    "Return 'fraction' or 'tokens'. Raises ValueError unless moments start at 0 and rise."
     later = [m for m in moments if m > 0]
     if any(m > 1 for m in later) and any(m <= 1 for m in later):
         raise ValueError(f"moments {moments} mix fractions of training (0 to 1) and tokens "
@@ -188,7 +188,7 @@ def stages(
     floor:float=0.01, # smallest share that any source may have, 0 to 1
     droppable=(), # names of sources that may have less
 )->Schedule:
-    """Weights that change at given moments.
+    """Change the weights at given moments.
 
     Raises ValueError for bad weights, bad moments, and a share below the floor.
     """
@@ -218,7 +218,7 @@ def anneal(
     floor:float=0.01, # smallest share that any source may have, 0 to 1
     droppable=(), # names of sources that may have less
 )->Schedule:
-    """Weights that move smoothly from `first` to `last`.
+    """Move the weights smoothly from `first` to `last`.
 
     Raises ValueError for bad weights, bad moments, an unknown shape, and a share below the floor.
     """
@@ -285,9 +285,9 @@ def curate(
     s:Schedule, # shares of the sources
     names, # the source, or list of sources, whose rows carry a quality score
     first:float=0.5, # share of low-quality rows within the source at the beginning, 0 to 1
-    last:float=0.1, # the same at the end; above 0, so that every row still comes up
+    last:float=0.1, # the same at the end; above 0, so that every row is still served
 )->Schedule:
-    """A schedule in which the lower-quality half of `names` gradually gives way to the better half.
+    """Let the lower-quality half of each source gradually give way to its better half.
 
     Raises ValueError for an unknown source and for a share outside 0 to 1.
     """
@@ -318,7 +318,7 @@ def curate(
 # %% ../../nbs/data/07_schedule.ipynb #3e85ffd7
 @patch
 def to_dict(self:Schedule)->dict: # lists, strings and numbers
-    "The schedule as plain lists and strings, for JSON."
+    "Return the schedule as plain lists and strings, for JSON."
     arrays = {k: getattr(self, k).tolist() for k in ('knots', 'start', 'end')}
     return dict(names=list(self.names), **arrays, unit=self.unit, floor=self.floor,
                 droppable=list(self.droppable))
@@ -328,7 +328,7 @@ def from_dict(
     cls:Schedule,
     d:dict, # what `to_dict` returned
 )->Schedule:
-    "The schedule that `to_dict` wrote."
+    "Read the schedule that `to_dict` wrote."
     arrays = [np.array(d[k]) for k in ('knots', 'start', 'end')]
     names, droppable = tuple(d['names']), tuple(d['droppable'])
     return cls(names, *arrays, d['unit'], d['floor'], droppable)

@@ -40,11 +40,11 @@ class Source:
         self.by_quality = self._per_row('by_quality.bin', 'u') # row numbers, worst first
 
     def _own_tokenizer(self):
-        "A source of bytes knows how to decode itself."
+        "Return a `ByteTokenizer` for a source of bytes, else None."
         return ByteTokenizer() if (self.fingerprint or {}).get('kind') == 'bytes' else None
 
     def _rows(self):
-        "The file as an array of rows; in a stream of tokens, neighbouring rows share a token."
+        "Return the file as an array of rows; rows cut from a stream share a token with the next."
         size, length = self.dtype.itemsize, self.row_len + 1
         tokens = np.memmap(self.path/'tokens.bin', self.dtype, mode='r')
         self._advise = getattr(tokens._mmap, 'madvise', None)
@@ -57,7 +57,7 @@ class Source:
         return np.lib.stride_tricks.as_strided(np.asarray(tokens), shape, strides, writeable=False)
 
     def _per_row(self, name, kind):
-        "One memory-mapped number per row, or None."
+        "Return one memory-mapped number per row, or None."
         if name not in self.meta['files']: return None
         size = self.meta['files'][name]['bytes'] // len(self)
         return np.memmap(self.path/name, f'<{kind}{size}', mode='r')
@@ -78,7 +78,7 @@ def from_tokens(cls:Source,
     row_len:int, # tokens that the model reads in a row
     **kwargs
 )->Source:
-    """A source made of one stream of tokens.
+    """Make a source from one stream of tokens.
 
     Raises ValueError for ids, lengths or qualities that do not fit.
     """
@@ -96,7 +96,7 @@ def from_rows(cls:Source,
     path, # folder to make
     **kwargs
 )->Source:
-    """A source made of rows that share no token.
+    """Make a source from rows that share no token.
 
     Raises ValueError for ids, shapes or qualities that do not fit.
     """
@@ -108,7 +108,7 @@ def from_rows(cls:Source,
 
 # %% ../../nbs/data/05_source.ipynb #de87733e
 def _described(source):
-    "What the table of a source shows: {heading: value}."
+    "Return what the table of a source shows: {heading: value}."
     meta, quality = source.meta, source.quality
     cut = f"{meta['cut']:.0%} of {meta['documents']:,} documents" if 'cut' in meta else 'not known'
     ranged = 'no' if quality is None else f'{quality.min():.3g} to {quality.max():.3g}'
@@ -138,7 +138,7 @@ def take(self:Source,
     ids, # row numbers [n], in any order, repeats allowed
     out:np.ndarray=None, # [n, row_len + 1] of any integer type: filled and returned
 )->np.ndarray: # [n, row_len + 1], of the file's type unless `out` is given
-    "A copy of some rows. Raises IndexError for a row that is not there."
+    "Return a copy of some rows. Raises IndexError for a row that is not there."
     rows = self._items[ids].view(self._row) # one copy of memory per row
     if out is None: return rows
     out[:] = rows
@@ -148,7 +148,7 @@ def take(self:Source,
 def rows(self:Source,
     ids, # row numbers [n]
 )->np.ndarray: # [n, row_len + 1]
-    "A copy of some rows; see `take`."
+    "Return a copy of some rows; see `take`."
     return self.take(ids)
 
 # %% ../../nbs/data/05_source.ipynb #a5cf8b09
@@ -175,7 +175,7 @@ def from_texts(cls:Source,
     quality=None, # one number per text; a row gets the mean over its tokens
     **kwargs
 )->Source:
-    """A source of documents, with the end-of-text token between them.
+    """Make a source from documents, with the end-of-text token between them.
 
     Raises ValueError naming the document that is not text.
     """
@@ -193,7 +193,7 @@ def from_dataset(cls:Source,
     column:str='text', # column of the texts
     **kwargs
 )->Source:
-    """A source made of a Hugging Face dataset.
+    """Make a source from a Hugging Face dataset.
 
     Raises ValueError for splits, columns or texts that do not fit.
     """
@@ -204,7 +204,7 @@ def from_dataset(cls:Source,
 def decode(self:Source,
     i:int, # row number
 )->str:
-    "The text of row `i`. Raises ValueError if the tokenizer is not known."
+    "Return the text of row `i`. Raises ValueError if the tokenizer is not known."
     if self.tokenizer is None:
         raise ValueError(f'Source {self.name!r}: no tokenizer to decode with; '
                          'use Source.open(path, tokenizer=...)')
@@ -217,7 +217,7 @@ def open(cls:Source,
     check:bool=None, # True: hash the content; False: sizes only; None: hash files touched since
     tokenizer=None, # the one that made the source, to decode rows
 )->Source:
-    """The source in folder `path`.
+    """Open the source in the folder `path`.
 
     Raises ValueError if a file was truncated or altered, or if another tokenizer made the source.
     """
@@ -238,7 +238,7 @@ def verify(self:Source)->Source: # itself
 
 # %% ../../nbs/data/05_source.ipynb #dae8b1b2
 def _cache_dir():
-    "Where this platform keeps what can be made again."
+    "Return the folder where this platform keeps caches."
     usual = dict(win32=os.environ.get('LOCALAPPDATA'), darwin=Path.home()/'Library'/'Caches')
     chosen = os.environ.get('XDG_CACHE_HOME') or usual.get(sys.platform)
     return Path(chosen or Path.home()/'.cache')/'cptlib'
@@ -248,10 +248,10 @@ def _short_hash(data, size): return hashlib.blake2b(data, digest_size=size).hexd
 def embedded_sources(
     path=None, # folder to keep them in (default: in the user's cache folder)
     row_len:int=96, # tokens that the model reads in a row
-    tokenizer=None, # what makes tokens of them (default: `ByteTokenizer`)
+    tokenizer=None, # turns the texts into tokens (default: `ByteTokenizer`)
     split:str='train', # 'train' or 'valid'
 )->list: # the `Source`s 'prose', 'code' and 'qa'
-    """Prose, code and question-answer text of this Python, as sources.
+    """Prepare or open the prose, code and question-answer text of this Python, as sources.
 
     Raises ValueError for another split.
     """
@@ -293,12 +293,12 @@ class Parts:
         return self.read(np.ravel(i)).reshape(*np.shape(i), -1)
 
     def _pick(self, rows, *rest):
-        "Rows, then columns, as in `a[rows, columns]`."
+        "Pick rows, then columns, as in `a[rows, columns]`."
         many = np.ndim(rows) or isinstance(rows, slice)
         return self[rows][(..., *rest)] if many else self[rows][rest]
 
     def _row_numbers(self, ids):
-        "Row numbers from 0 on. Raises IndexError for a row that is not there."
+        "Return row numbers from 0 on. Raises IndexError for a row that is not there."
         ids = np.asarray(ids)
         ids = np.flatnonzero(ids) if ids.dtype == bool else ids.astype(np.int64)
         bad = ids[(ids < -len(self)) | (ids >= len(self))]
@@ -309,7 +309,7 @@ class Parts:
         ids, # row numbers [n]
         out:np.ndarray=None, # [n, row_len + 1], filled and returned
     )->np.ndarray: # [n, row_len + 1]
-        "A copy of some rows. Raises IndexError for a row that is not there."
+        "Return a copy of some rows. Raises IndexError for a row that is not there."
         ids = self._row_numbers(ids)
         part = np.searchsorted(self.ends, ids, side='right')
         if out is None: out = np.empty((len(ids), self.shape[1]), self.dtype)
@@ -321,7 +321,7 @@ class Parts:
 
 # %% ../../nbs/data/05_source.ipynb #5679d6ea
 def _shard_fault(first, shard):
-    "Why a shard does not fit to the first one, and the way out; None if it fits."
+    "Say why a shard does not fit the first one, and what to do; None if it fits."
     if shard.row_len != first.row_len:
         return (f'the shard {shard.path} has rows of {shard.row_len} tokens, {first.path} of '
                 f'{first.row_len}; prepare all with one row_len')
@@ -341,7 +341,7 @@ def _shard_fault(first, shard):
     return None
 
 def _check_shards(name, shards):
-    "Raises ValueError naming the first shard that does not fit to the first."
+    "Raises ValueError naming the first shard that does not fit the others."
     if not shards:
         raise ValueError(f'Source {name!r}: no shards to join; give the folders of at least one')
     paths = [s.path.resolve() for s in shards]
@@ -354,12 +354,12 @@ def _check_shards(name, shards):
 
 # %% ../../nbs/data/05_source.ipynb #bcfbe476
 def _join_content(shards):
-    "A hash of the contents and the lengths of the shards."
+    "Return a hash of the contents and the lengths of the shards."
     parts = json.dumps([[s.content, len(s)] for s in shards])
     return _short_hash(parts.encode(), 16)
 
 def _relative(to, path):
-    "The way from folder `path` to folder `to`."
+    "Return the path of the folder `to`, relative to the folder `path`."
     try: return os.path.relpath(to.resolve(), Path(path).resolve())
     except ValueError: return str(to.resolve()) # another drive of Windows
 
@@ -371,7 +371,7 @@ def _write_quality(folder, shards):
     by_quality.astype('<u4' if len(quality) < 2**32 else '<u8').tofile(folder/'by_quality.bin')
 
 def _write_join(folder, path, name, shards):
-    "Write what a joined source has of its own; returns its description and its content."
+    "Write the joined source's own files, and return its description and its content."
     first = shards[0]
     if first.quality is not None: _write_quality(folder, shards)
     meta = dict(
@@ -393,7 +393,7 @@ def _write_join(folder, path, name, shards):
 
 # %% ../../nbs/data/05_source.ipynb #a695fb44
 def _open_shard(path, name, was, check):
-    "The shard that `was` describes, if it is still the one that was joined."
+    "Return the shard that `was` describes, if it is still the one that was joined."
     at = Path(os.path.normpath(Path(path)/was['path']))
     if not at.is_dir():
         raise ValueError(f'Source {name!r}: its shard {at} is missing; '
@@ -404,7 +404,7 @@ def _open_shard(path, name, was, check):
                      'join the shards again with overwrite=True')
 
 class JoinedSource(Source):
-    """A source whose rows lie in the folders of other sources.
+    """A source whose rows are stored in the folders of other sources.
 
     Raises ValueError for a shard that is missing or has changed.
     """
@@ -441,9 +441,9 @@ def join(cls:Source,
     path, # folder to make
     overwrite:bool=False, # replace another source at `path`?
 )->Source: # of all rows; none is copied
-    """One source made of several that stay where they are.
+    """Join several sources into one, without copying their rows.
 
-    Raises ValueError naming a shard that is missing, was altered, or does not fit to the first.
+    Raises ValueError naming a shard that is missing, was altered, or does not fit the others.
     """
     for s in shards:
         if isinstance(s, Source) or Path(s).is_dir(): continue

@@ -24,13 +24,13 @@ class ByteTokenizer:
     def encode(self,
         text:str, # any text
     )->list: # one id per UTF-8 byte
-        "Ids of `text`, without an end-of-text id."
+        "Return the ids of `text`, without an end-of-text id."
         return list(text.encode())
 
     def decode(self,
         ids, # token ids, 0 to 255: a list or a 1-D integer array
     )->str:
-        "Text of `ids`; a character that was cut in two becomes the replacement character."
+        "Return the text of `ids`; a character that was cut in two becomes `�`."
         texts = bytes(list(map(int, ids))).split(b'\xff')
         return self.eot_text.join(text.decode(errors='replace') for text in texts)
 
@@ -39,7 +39,7 @@ class ByteTokenizer:
 
 # %% ../../nbs/data/01_text.ipynb #57c75497
 def _kind(tok):
-    "How to call `tok`: 'bytes', 'huggingface' or 'callable'. Raises TypeError if we cannot."
+    "Tell how to call `tok`: 'bytes', 'huggingface' or 'callable'. Raises TypeError if we cannot."
     if isinstance(tok, ByteTokenizer): return 'bytes'
     if hasattr(tok, 'get_vocab'): return 'huggingface'
     can_encode = hasattr(tok, 'encode') and not isinstance(tok, str)
@@ -48,7 +48,7 @@ def _kind(tok):
                     'or a function from text to ids')
 
 def _hf_ids(tok, texts, special=False):
-    "Ids of `texts` from a tokenizer of `transformers` or `tokenizers`."
+    "Return the ids of `texts` from a tokenizer of `transformers` or `tokenizers`."
     if not hasattr(tok, 'convert_tokens_to_ids'): # a bare `tokenizers.Tokenizer`
         return [e.ids for e in tok.encode_batch(texts, add_special_tokens=special)]
     encoded = tok(texts, add_special_tokens=special, return_attention_mask=False,
@@ -56,7 +56,7 @@ def _hf_ids(tok, texts, special=False):
     return encoded['input_ids']
 
 def _vocab_size(tok):
-    "Size of the vocabulary, or None if `tok` does not tell."
+    "Return the size of the vocabulary, or None if `tok` does not know it."
     if hasattr(tok, 'get_vocab'): return max(tok.get_vocab().values()) + 1
     sizes = (getattr(tok, name, None) for name in ('vocab_size', 'n_vocab'))
     return next((int(size) for size in sizes if size), None)
@@ -65,23 +65,23 @@ _eot_attributes = 'eot_id', 'eos_token_id', 'sep_token_id', 'eot_token'
 _eot_names = '<|endoftext|>', '<|end_of_text|>', '</s>', '<eos>', '[SEP]'
 
 def _eot_id(tok):
-    "Id of the end-of-text token, or None if `tok` has none."
+    "Return the id of the end-of-text token, or None if `tok` has none."
     ids = [getattr(tok, name, None) for name in _eot_attributes]
     if hasattr(tok, 'token_to_id'): ids += [tok.token_to_id(name) for name in _eot_names]
     return next((int(i) for i in ids if i is not None), None)
 
 def _bos_id(tok):
-    "Id that a Hugging Face tokenizer puts before each text by itself, or None."
+    "Return the id that a Hugging Face tokenizer adds before each text, or None."
     plain, usual = (_hf_ids(tok, ['a text'], special)[0] for special in (False, True))
     return usual[0] if usual[:1] != plain[:1] else None
 
 # %% ../../nbs/data/01_text.ipynb #1fda3200
 class Tokenizer:
-    "Any tokenizer behind one interface. Raises TypeError or ValueError if we cannot use it."
+    "Wrap any tokenizer in one interface. Raises TypeError or ValueError if we cannot use it."
     def __init__(self,
         tok, # `ByteTokenizer`, Hugging Face tokenizer, anything with `encode`, or a function
-        vocab_size:int=None, # size of the vocabulary, if `tok` does not tell
-        eot_id:int=None, # id that ends a text, if `tok` does not tell
+        vocab_size:int=None, # size of the vocabulary, if `tok` does not know it
+        eot_id:int=None, # id that ends a text, if `tok` does not know it
     ):
         if isinstance(tok, Tokenizer):
             vocab_size = vocab_size or tok.vocab_size
@@ -98,7 +98,7 @@ class Tokenizer:
     def encode_batch(self,
         texts:list, # strings
     )->list: # a list or an array of ids for each text
-        "Ids of each of `texts`, without special tokens."
+        "Return the ids of each of `texts`, without special tokens."
         if self.kind == 'bytes': return [np.frombuffer(t.encode(), np.uint8) for t in texts]
         if self.kind == 'huggingface': return _hf_ids(self.tok, list(texts))
         encode = self.tok if callable(self.tok) else self.tok.encode
@@ -107,7 +107,7 @@ class Tokenizer:
     def encode_joined(self,
         texts:list, # strings
     )->tuple: # (ids of all texts: 1-D integer array, number of tokens of each text: list)
-        "Ids of `texts` one after the other, each with the ids that begin and end a text."
+        "Join the ids of `texts`, each with the ids that begin and end a text."
         dtype = np.uint8 if self.kind == 'bytes' else np.int64
         bos_id = None if self.bos_id == self.eot_id else self.bos_id # one id may do both
         begin = np.array([] if bos_id is None else [bos_id], dtype)
@@ -126,7 +126,7 @@ class Tokenizer:
     def decode(self,
         ids, # token ids: a list or a 1-D integer array
     )->str:
-        "Text of `ids`, if the tokenizer can decode."
+        "Return the text of `ids`, if the tokenizer can decode."
         return self.tok.decode(list(map(int, ids)))
 
 # %% ../../nbs/data/01_text.ipynb #b37c1e07
@@ -134,19 +134,19 @@ _probe = ('The quick brown fox, 1234567890 times.\n\n\tdef f(x): return x**2  # 
           'Ünïcödé ß — Ωμέγα, Привет, 你好, مرحبا, नमस्ते 🙂👍🏽\r\n   <s>"$&/()[]{}\\~`^\'')
 
 def _hash(data):
-    "Short hash of anything that JSON can write."
+    "Return a short hash of anything that JSON can write."
     data = json.dumps(data, sort_keys=True).encode()
     return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 def _merges(tok):
-    "The merges of a byte-pair tokenizer as strings, empty if it has none."
+    "Return the merges of a byte-pair tokenizer as strings, empty if it has none."
     core = getattr(tok, 'backend_tokenizer', tok)
     if hasattr(core, 'to_str'): merges = json.loads(core.to_str())['model'].get('merges')
     else: merges = list(getattr(tok, 'bpe_ranks', []))
     return [m if isinstance(m, str) else ' '.join(m) for m in merges or []]
 
 def _special(tok):
-    "Special tokens and their ids."
+    "Return special tokens and their ids."
     if hasattr(tok, 'all_special_tokens'):
         tokens = map(str, tok.all_special_tokens)
         return {t: tok.convert_tokens_to_ids(t) for t in tokens}
@@ -179,14 +179,14 @@ _labels = dict(
     probe='ids of the probe text (hash)')
 
 def _special_differences(a, b):
-    "(label, id in `a`, id in `b`) of each special token whose id differs."
+    "Yield (label, id in `a`, id in `b`) of each special token whose id differs."
     for token in sorted(a.keys() | b.keys()):
         x, y = a.get(token), b.get(token)
         if x != y: yield f"{_labels['special_tokens']} {token!r}", x, y
 
 def fingerprint_diff(
     a:dict, # a fingerprint of `tokenizer_fingerprint`, or None if it is not known
-    b:dict, # another fingerprint, or None
+    b:dict, # the other fingerprint, or None
     names:tuple=('this', 'that'), # what to call the two
 )->list: # one sentence per difference, empty if they agree
     "Say how two tokenizers differ; a field that one of them lacks is not compared."
@@ -203,7 +203,7 @@ def as_text(
     text, # str or UTF-8 bytes
     where:str, # what errors call it
 )->tuple: # (str, its UTF-8 bytes)
-    "`text` as str and as bytes. Raises ValueError, with the position, if it is not UTF-8 text."
+    "Return `text` as str and bytes. Raises ValueError with the position if it is not UTF-8."
     if not isinstance(text, (str, bytes)):
         raise ValueError(f'{where} is {text!r:.60}, not text; '
                          'give str or UTF-8 bytes, and drop missing values')
@@ -218,7 +218,7 @@ def as_text(
 def _is_file(text): return isinstance(text, (str, bytes)) and os.path.isfile(text)
 
 def _read(texts, name):
-    """`texts` one at a time, with a warning if the first three are names of files.
+    """Yield `texts` one at a time, with a warning if the first three are names of files.
 
     Raises ValueError with the number of a text that cannot be read.
     """
@@ -238,7 +238,7 @@ def _read(texts, name):
 _missing = object()
 
 def _next_quality(qualities, where):
-    "The next quality, checked; `where` is what errors call its text."
+    "Return the next quality, checked; `where` is what errors call its text."
     quality = next(qualities, _missing)
     if quality is _missing:
         raise ValueError(f'{where} has no quality; give one number per document')

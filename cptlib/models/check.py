@@ -1,4 +1,4 @@
-"""Does a model fit its sources, is it a Hugging Face model, and how to evaluate it without changing it
+"""Whether a model fits its sources, whether it is a Hugging Face model, and how to evaluate it without side effects
 
 Docs: https://cptlib.github.io/cptlib/models/check.html.md"""
 
@@ -72,7 +72,7 @@ def is_hugging_face(
 def evaluating(
     model:nn.Module, # any model
 ):
-    "A context that yields the model in evaluation mode, and restores the mode of each module."
+    "Yield the model in evaluation mode, and restore the mode of each module at the end."
     was = [(m, m.training) for m in model.modules()]
     model.eval()
     try:

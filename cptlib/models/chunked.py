@@ -19,7 +19,7 @@ class LazyLogits:
         hidden:torch.Tensor, # [rows, positions, width] output of the last block
         head, # module: hidden states [tokens, width] -> logits [tokens, vocabulary]
         vocab_size:int=None, # logits per position (default: `head.out_features`)
-        logits:int=2**25, # logits to compute at a time; 2**25 take 128 MiB in float32
+        logits:int=2**25, # logits to compute at a time; the default takes 128 MiB in float32
     ):
         self.hidden = hidden
         self.head = head
@@ -54,7 +54,7 @@ class LazyLogits:
 
 # %% ../../nbs/models/01_chunked.ipynb #272fed5c
 def _wide(x):
-    "The type to compute losses in: at least float32."
+    "Return the type to compute losses in: at least float32."
     return torch.promote_types(x.dtype, torch.float32)
 
 def _float(x): return x.to(_wide(x))
@@ -72,7 +72,7 @@ def token_losses(self:LazyLogits,
 
 # %% ../../nbs/models/01_chunked.ipynb #5b1ca7dd
 def _piece(hidden, targets, weights, head, params, d_params):
-    "Losses of a piece and gradient of its hidden states; adds those of parameters to `d_params`."
+    "Return a piece's losses and gradient, and add the gradients of parameters to `d_params`."
     with torch.enable_grad():
         h = hidden.requires_grad_()
         losses = F.cross_entropy(_float(head(h)), targets, reduction='none')
@@ -112,8 +112,8 @@ class _LossInPieces(torch.autograd.Function):
 @patch
 def loss(self:LazyLogits,
     targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
-    weights:torch.Tensor=None, # [rows, positions] of the token losses (default: for their mean)
-)->tuple: # weighted sum, a scalar with gradient; token losses [rows, positions], without
+    weights:torch.Tensor=None, # [rows, positions] weight of each loss (default: for their mean)
+)->tuple: # weighted sum (a scalar with gradient), token losses [rows, positions] (without)
     """Return the loss to train on and the token losses, in one pass over the pieces.
 
     The backward pass raises RuntimeError if it is run a second time."""

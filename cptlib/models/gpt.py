@@ -32,9 +32,9 @@ class Block(nn.Module):
 
     def attend(self,
         x, # [rows, positions, width] normalized hidden states
-        mask=None, # [rows, 1, positions, positions] True = may look (default: all earlier ones)
+        mask=None, # [rows, 1, positions, positions] True = may look (default: itself and earlier)
     ): # [rows, positions, width]
-        "Mix what earlier positions hold into each position."
+        "Mix information from earlier positions into each position."
         heads = self.qkv(x).unflatten(-1, (3, self.heads, -1))
         q, k, v = heads.permute(2, 0, 3, 1, 4) # each [rows, heads, positions, width/heads]
         found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
@@ -99,7 +99,7 @@ class GPT(nn.Module):
 def separate_documents(
     model:nn.Module, # takes token ids, `attention_mask` and `position_ids`, as `GPT` does
     end:int, # id of the end-of-text token
-): # a handle; its method `remove()` undoes the change
+): # a handle, whose method `remove()` undoes the change
     "Make attention and positions of a model restart at each document in a row."
     def split(module, args, kwargs):
         tokens = args[0] if args else kwargs['input_ids']

@@ -1,4 +1,4 @@
-"""Accuracy, loss and calibration per source, and what a model kept: retention, forgetting and transfer
+"""Accuracy, loss and calibration per source, and how much a model kept: retention, forgetting and transfer
 
 Docs: https://cptlib.github.io/cptlib/models/metrics.html.md"""
 
@@ -69,7 +69,7 @@ class NextTokenLoss:
         logits:torch.Tensor, # [rows, positions, vocabulary]; or `LazyLogits`
         targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
     )->torch.Tensor: # [rows] nats, detached
-        "Return the loss of each row, computed anew only for other `logits` than the last call's."
+        "Return the loss of each row, from the last call if that was for the same `logits`."
         known = self._made_for is not None and self._made_for() is logits
         if known: return self._nll.sum(1)/self._scored.clamp(min=1)
         return rowwise_loss(token_losses(logits.detach(), targets), targets)
@@ -83,7 +83,7 @@ class SourceStats:
     "Running sums of tokens, loss, accuracy and calibration for each source."
     def __init__(self,
         n:int, # number of sources
-        topk:int=5, # a token is right in the top-k figure if it is among the k most likely
+        topk:int=5, # top-k accuracy counts a token as right if it is among the k most likely
         bins:int=15, # bins of confidence
     ):
         self.n = n
