@@ -29,7 +29,7 @@ def window_size(
     return min(max(half, min(three_quarters, 20)), MAX_WINDOW)
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #62f11def
-# the columns of the design, and of the losses beside it
+# numbers of the columns: the curves that we fit, then the losses
 LEVEL, SLOPE, KINK, CURVE, JUMP, BEND, LOSS = range(7)
 
 @lru_cache(maxsize=64) # most boundaries of a run have the same window
@@ -316,12 +316,12 @@ def _slope_change(Z, bent, h):
     return SlopeChange(2*kink.mean/h, 2*min(kink.below(0), kink.above(0)))
 
 def boundary_test(
-    before:np.ndarray, # losses of the epoch before, nats a step; the last `MAX_WINDOW` are enough
+    before:np.ndarray, # losses of the epoch before [n], nats; the last `MAX_WINDOW` are enough
     after:np.ndarray, # losses of the epoch after, likewise; the first `MAX_WINDOW` are enough
     n:int|None=None, # steps in the shorter epoch, where `before` or `after` are not whole epochs
     alpha:float=0.01, # level for the detectable drop
 )->Jump:
-    """Test for a step at one boundary: a local-linear jump in AR(1) noise, with REML weights.
+    """Test for a step at one boundary, by a local-linear jump in AR(1) noise with REML weights.
 
     Raises ValueError if the epochs are too short, or hold NaN or infinite losses."""
     n, h = window_sides(len(before), len(after), n)

@@ -199,7 +199,7 @@ def context_flags(
     repeats:float|None=None, # share of the rows after the boundary that were seen before it, 0 to 1
     control:tuple|None=None, # losses of control rows, one epoch before and one after; NaN if none
 )->list: # names of the flags raised; metadata as 'metadata (name)'
-    """Return the flags raised by what the training loop knows.
+    """Return the flags raised by metadata, repeats and control rows.
 
     With 'weights' and 'source_losses' [2h, sources] in `metadata`, it tells if the mixture moved.
     Raises ValueError for metadata of the wrong length."""

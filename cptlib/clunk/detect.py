@@ -59,7 +59,7 @@ class _SourceLog:
     losses: np.ndarray # [n] nats
     starts: np.ndarray # first step of each epoch, as the user counts
     edges: np.ndarray # first step of each epoch in `losses`, and its end [epochs + 1]
-    metadata: dict # {name: one value a step}
+    metadata: dict # {name: one value per step}
     repeats: list # share of rows seen before at each boundary, or None
     control: np.ndarray # losses of control rows [n], or None
     dropped: int # steps left out
@@ -108,9 +108,9 @@ def detect_clunks(
     losses, # raw training loss of every step, nats [n], or {source: losses}
     starts, # first step of every epoch, starts[0] == 0, or {source: starts}
     alpha:float=0.01, # chance of a false alarm that is accepted for the whole run
-    metadata:dict|None=None, # {name: one value a step}, e.g. lr, length; or {source: that}
-    repeats=None, # share of rows seen before, 0 to 1, one or one per boundary; or {source: that}
-    control=None, # losses [n] of rows that cannot clunk, NaN where none; or {source: that}
+    metadata:dict|None=None, # {name: one value per step}, e.g. lr, length; or {source: such a dict}
+    repeats=None, # share of rows seen before, 0 to 1; one, or one per boundary; or {source: these}
+    control=None, # losses [n] of rows that cannot clunk, NaN where none; or {source: losses}
     probe:tuple|None=None, # losses of never-seen rows and of seen-once rows, after the first epoch
 )->ClunkReport:
     """Find steps down in the training loss at epoch boundaries.

@@ -73,7 +73,7 @@ def measure_boundary(
     before:EpochEnds, # the epoch before it
     after:EpochEnds, # the epoch after it
     alpha:float=0.01, # level for the detectable drop
-    context=_no_context, # function from steps a side to the arguments of `context_flags`, a dict
+    context=_no_context, # function: steps per side -> arguments of `context_flags`, a dict
     n:int|None=None, # steps in the shorter epoch, if not the shorter of the two given
 )->Boundary: # a copy
     "Measure the jump at a boundary, and its flags; there is no jump if the epochs are too short."

@@ -73,7 +73,7 @@ class RowWriter:
     "Writes a stream of tokens as rows of one length; an incomplete last row is left out."
     def __init__(self,
         folder, # where `tokens.bin` goes
-        name:str, # what errors call the data
+        name:str, # name of the data in errors
         row_len:int, # tokens that the model reads in a row; a row has one more
         vocab_size:int=None, # size of the vocabulary (default: found while writing)
         stride:int=None, # tokens from one row to the next (default: `row_len`)

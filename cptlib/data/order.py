@@ -52,12 +52,12 @@ def deal_sorted(
     return whole + (rank < left[:, None])
 
 def deal(
-    target, # steps [n] -> [n, sources] rows due after so many steps; real numbers, bs a step
+    target, # steps [n] -> [n, sources] rows due after that many steps; real numbers, bs per step
     when, # (source [m], amount [m]) -> [m] step at which that amount is due: inverse of `target`
     served:np.ndarray, # [sources] rows dealt before `step`
     step:int, # first step to deal
     stop:int, # the step before which to end
-    bs:int, # rows a step
+    bs:int, # rows per step
     block:int=None, # first step of the block that ends at `stop` (default: `step`)
 )->np.ndarray: # [stop-step, sources] rows dealt after each step
     """Deal whole rows per source and step, never a full row away from `target`.

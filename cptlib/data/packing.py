@@ -58,7 +58,7 @@ def _cut(lengths, size):
 
 # %% ../../nbs/data/03_packing.ipynb #7b2d0317
 class Packed(NamedTuple):
-    "Where each token of a stream of documents goes, and what that costs."
+    "The position of each token of a stream of documents, and the cost of the packing."
     index:np.ndarray # [rows, size] number of the token in the stream; -1 = padding
     padding:float # share of all positions that hold no token, 0 to 1
     cut:float # share of the documents that are not whole in one row, 0 to 1

@@ -59,7 +59,7 @@ def prepare(
     want:dict, # 'name', 'tokenizer' (a fingerprint), 'content' (a hash or a function), and more
     write, # function that fills an empty folder: folder -> (description, content)
     overwrite:bool=False, # replace a source at `path` that differs?
-    look:bool=True, # look at what is there? Impossible if the content can be read only once
+    look:bool=True, # look for an existing source? Impossible if the content can be read only once
 )->dict: # description of the source at `path`
     """Make a source as `want` describes it at `path`, or find that it is there already.
 
@@ -115,7 +115,7 @@ def prepare_array(
     path, # folder to make: str or Path
     row_len:int, # tokens that the model reads in a row
     vocab_size:int=None, # size of the vocabulary (default: the tokenizer's, or the largest id + 1)
-    tokenizer=None, # what made the tokens, if you have it
+    tokenizer=None, # the one that made the tokens, if you have it
     quality=None, # [rows] one number per row
     overwrite:bool=False, # replace a source at `path` that differs?
 )->dict: # description of the source

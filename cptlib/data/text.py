@@ -201,7 +201,7 @@ def fingerprint_diff(
 # %% ../../nbs/data/01_text.ipynb #137680dd
 def as_text(
     text, # str or UTF-8 bytes
-    where:str, # what errors call it
+    where:str, # name of the text in errors, such as 'document 3'
 )->tuple: # (str, its UTF-8 bytes)
     "Return `text` as str and bytes. Raises ValueError with the position if it is not UTF-8."
     if not isinstance(text, (str, bytes)):
@@ -238,7 +238,7 @@ def _read(texts, name):
 _missing = object()
 
 def _next_quality(qualities, where):
-    "Return the next quality, checked; `where` is what errors call its text."
+    "Return the next quality, checked; `where` names its text in errors."
     quality = next(qualities, _missing)
     if quality is _missing:
         raise ValueError(f'{where} has no quality; give one number per document')
@@ -251,7 +251,7 @@ class TextStream:
     def __init__(self,
         texts, # iterable of str or UTF-8 bytes
         quality=None, # iterable with one finite number per text, or None
-        name:str='texts', # what errors call the source
+        name:str='texts', # name of the source in errors
     ):
         if isinstance(texts, (str, bytes)):
             raise ValueError(f'Source {name!r}: {texts!r:.60} is one text; give a list of texts')
@@ -261,7 +261,7 @@ class TextStream:
     def __iter__(self): return self.walk()
 
     def walk(self,
-        numbers=None, # what errors call the texts: an iterable (default: 0, 1, 2, ...)
+        numbers=None, # iterable of the texts' numbers in errors (default: 0, 1, 2, ...)
     ): # iterator over (str, quality or None)
         "Yield each text with its quality, and set `content` at the end."
         digest = hashlib.blake2b(digest_size=16)

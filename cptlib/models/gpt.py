@@ -72,7 +72,7 @@ class GPT(nn.Module):
         if tied: self.head.weight = self.tokens.weight
 
     def _init(self, depth):
-        "Initialize as GPT-2: std 0.02, and smaller for what is added to the residual stream."
+        "Initialize as in GPT-2: std 0.02, and smaller for layers that add to the residual stream."
         for m in self.modules():
             if isinstance(m, (nn.Linear, nn.Embedding)): nn.init.normal_(m.weight, std=0.02)
         for block in self.blocks:
