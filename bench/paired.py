@@ -1,10 +1,11 @@
 """What pairing rows gains on real runs: `python bench/paired.py [--seeds 3] [--out FILE]`.
 
 We train two epochs on facts (at a low learning rate, where the step is small) and on Python code
-(where there is none). Each run has 128 steps an epoch, and is repeated on a quarter of the rows, with
-32 steps an epoch. Both tests are applied to each run: the plain one to the step means, and the paired
-one, which compares each row with itself. The aim is that the standard error of the paired test on the
-quarter is no larger than that of the plain test on the whole. No seed is selected: they are 0, 1, 2, ...
+(where there is none). Each run has 128 steps an epoch, and is repeated on a quarter of the rows,
+with 32 steps an epoch. Both tests are applied to each run: the plain one to the step means, and
+the paired one, which compares each row with itself. The aim is that the standard error of the
+paired test on the quarter is no larger than that of the plain test on the whole. No seed is
+selected: they are 0, 1, 2, ...
 """
 import argparse
 import copy
