@@ -63,10 +63,10 @@ def count_time(cls, name, clock, total):
         finally: total[name] = total.get(name, 0) + clock() - start
     setattr(cls, name, timed)
 
-def seconds_of(work):
+def milliseconds(work, *args):
     start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    work(*args)
+    return 1e3*(time.perf_counter() - start)
 
 def load_at(prose, code, step, repeat=20):
     "Median milliseconds to load a state at `step`, and from there to the first batch."
@@ -77,10 +77,10 @@ def load_at(prose, code, step, repeat=20):
     load, first = [], []
     for _ in range(repeat):
         mix = new_mixture()
-        load.append(seconds_of(lambda: mix.load_state_dict(state)))
-        first.append(seconds_of(lambda: mix.batch(mix.step)))
-    return dict(step=step, load_ms=1e3*statistics.median(load),
-                first_batch_ms=1e3*statistics.median(first))
+        load.append(milliseconds(mix.load_state_dict, state))
+        first.append(milliseconds(mix.batch, mix.step))
+    return dict(step=step, load_ms=statistics.median(load),
+                first_batch_ms=statistics.median(first))
 
 def measure(steps, every, folder):
     "All figures of one training with checkpoints."
