@@ -218,7 +218,7 @@ def conclusion(self:Demo)->str:
     if self.reports: sentences.append(_clunk_in_words(self.reports))
     return ' '.join(sentences)
 
-# %% ../nbs/08_demo.ipynb #4841a423
+# %% ../nbs/08_demo.ipynb #5ecda0b5
 def _machine():
     "What the numbers were made on."
     return dict(
@@ -237,9 +237,10 @@ def _numbers(learn):
 @patch(as_prop=True)
 def result(self:Demo)->dict: # plain Python, ready for JSON
     "Every number of the demonstration. Raises ValueError before the run."
+    table = self.table.to_dict('index')
     return dict(
         seed=self.seed, size=asdict(self.size), machine=_machine(), seconds=self.seconds,
-        base=self.known.to_dict('index'), table=self.table.to_dict('index'),
+        base=self.known.to_dict('index'), table=table,
         ways={name: _numbers(learn) for name, learn in self.learners.items()},
         clunk={condition: report.to_dict() for condition, report in self.reports.items()},
         conclusion=self.conclusion)
@@ -268,7 +269,7 @@ def plot_tradeoff(
     ax.legend(loc='center left', bbox_to_anchor=(1, .5))
     return ax
 
-# %% ../nbs/08_demo.ipynb #1aa985cb
+# %% ../nbs/08_demo.ipynb #4edfa046
 def plot_forgetting(
     demo:Demo, # after its run
     ax=None, # matplotlib axes (default: new ones)

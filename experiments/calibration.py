@@ -117,13 +117,6 @@ def _newey_west(y, h):
 NAIVE = {'t-test': _t_test, 'Newey-West': _newey_west}
 
 # %% calibration.ipynb #34a0c06f
-class _Outcomes(NamedTuple):
-    "What the detectors said about the runs of a cell."
-    p: np.ndarray # p of the run, by our detector [sims]
-    found: np.ndarray # whether it called a drop [sims]
-    covers: np.ndarray # whether the interval of a boundary holds the true drop [sims, boundaries]
-    naive: dict # {name: p of the run [sims]}, adjusted for its boundaries
-
 def _judged(cell, y):
     "The report on one run, and the jump at each boundary."
     starts = cell.starts[1:]
@@ -139,6 +132,14 @@ def _naive_p(cell, y, p_value):
     h = window_size(cell.n, cell.n)
     smallest = min(p_value(y[s-h:s+h], h) for s in cell.starts[1:])
     return (cell.epochs - 1) * smallest
+
+# %% calibration.ipynb #c0ffee03
+class _Outcomes(NamedTuple):
+    "What the detectors said about the runs of a cell."
+    p: np.ndarray # p of the run, by our detector [sims]
+    found: np.ndarray # whether it called a drop [sims]
+    covers: np.ndarray # whether the interval of a boundary holds the true drop [sims, boundaries]
+    naive: dict # {name: p of the run [sims]}, adjusted for its boundaries
 
 def _covers(ci, drop): return ci[0] < drop < ci[1]
 

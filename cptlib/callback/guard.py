@@ -8,7 +8,6 @@ Docs: https://cptlib.github.io/cptlib/callback/guard.html.md"""
 __all__ = ['spike_score', 'Rolling', 'rows_to_blame', 'empty_rows', 'SpikeJudge', 'StateCopies', 'Rewind', 'SpikeGuard']
 
 # %% ../../nbs/callback/08_guard.ipynb #0eb5df60
-import weakref
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -465,7 +464,7 @@ class SpikeGuard(LeanCallback):
 
     def after_loss(self):
         there = (self.yb[0] >= 0).any(1) # False for rows that were emptied
-        self._set_row_losses(self.row_losses.where(there, torch.nan))
+        self.learn.row_losses = self.row_losses.where(there, torch.nan)
         self.judge.add(self.dl.ids, self.row_losses, there)
 
 # %% ../../nbs/callback/08_guard.ipynb #1303b639
@@ -495,11 +494,9 @@ def after_step(self:SpikeGuard):
 def after_batch(self:SpikeGuard):
     skipped = ~self.loss.isfinite() if self._skip is None else self._skip
     self.learn.loss = torch.where(skipped, self._usual_loss(), self.loss)
-    if self._skip is not None: self._set_row_losses(self.row_losses.where(~self._skip, torch.nan))
+    if self._skip is not None:
+        self.learn.row_losses = self.row_losses.where(~self._skip, torch.nan)
     self.judge.read(least=32 if self.judge.rolling.values.is_cuda else 1)
-
-@patch
-def _set_row_losses(self:SpikeGuard, losses): self.learn._rows = weakref.ref(self.pred), losses
 
 @patch
 def _usual_loss(self:SpikeGuard):

@@ -124,6 +124,7 @@ def report(self:ClunkCallback)->ClunkReport:
     if len(starts) < 2:
         raise ValueError(f'{keep.sum()} steps and no epoch boundary among them yet; '
                          'train for two epochs or more')
-    losses, lr, length = (np.array(x)[keep] for x in (self.losses, self.lr, self.length))
-    metadata = dict(lr=lr, length=length)
+    lr, length = np.array(self.lr), np.array(self.length)
+    metadata = dict(lr=lr[keep], length=length[keep])
+    losses = np.array(self.losses)[keep]
     return detect_clunks(losses, starts, self.alpha, metadata, self.repeats)
