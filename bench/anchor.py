@@ -2,9 +2,9 @@
 
     python bench/anchor.py [--width 128] [--steps 120] [--seeds 5] [--runs FOLDER]
 
-The setting is that of bench/retain.py, and its runs of 5 % replay are used again. Each anchor is added
-to 5 % replay, at one strength that was set beforehand and not tuned. Anchors to the weights come from
-experiments/anchors.ipynb. Writes bench/results/anchor-WIDTH.json.
+The setting is that of bench/retain.py, and its runs of 5 % replay are used again. Each anchor is
+added to 5 % replay, at one strength that was set beforehand and not tuned. Anchors to the weights
+come from experiments/anchors.ipynb. Writes bench/results/anchor-WIDTH.json.
 """
 import sys
 import time

@@ -2,8 +2,9 @@
 
     python bench/recipes.py [--width 128] [--steps 120] [--seeds 5] [--runs FOLDER]
 
-The start is the base model of the demonstration, trained on prose alone. Every recipe reads the same
-number of tokens and chooses its learning rate from the same list, on a seed that is not counted.
+The start is the base model of the demonstration, trained on prose alone. Every recipe reads the
+same number of tokens and chooses its learning rate from the same list, on a seed that is not
+counted.
 Finished runs are kept in a folder, so you can interrupt the script and call it again.
 Writes bench/results/recipes-WIDTH.json.
 """
@@ -31,8 +32,9 @@ def cpu_name():
     "The name of the processor, or '' where there is no /proc/cpuinfo."
     info = Path('/proc/cpuinfo')
     if not info.exists(): return ''
-    names = [line.split(':')[1].strip() for line in info.read_text().splitlines() if 'model name' in line]
-    return names[0] if names else ''
+    for line in info.read_text().splitlines():
+        if 'model name' in line: return line.split(':')[1].strip()
+    return ''
 
 def machine():
     "The machine that the numbers were made on."
@@ -47,7 +49,7 @@ def save_weights(model, file):
     os.replace(part, file)
 
 def saved_base(folder, width, make, name, base_steps=400):
-    "A function from seed to base model. It trains each model once, by `make(size, seed)`, and keeps it."
+    "A function from seed to base model, which trains it by `make(size, seed)` once and keeps it."
     size = DemoSize(width=width, base_steps=base_steps)
     def base(seed):
         file = Path(folder)/f'{name}-{width}-{base_steps}-{seed}.pt'
@@ -95,7 +97,8 @@ def arguments(doc, out):
     add('--law-width', type=int, default=64, help='width of the small models of a mixing law')
     add('--repeat-seeds', type=int, default=3, help='seeds of the sweep over repetition')
     add('--first', type=int, help='run only this many of the recipes')
-    add('--runs', default=str(Path(tempfile.gettempdir())/'cptlib-bench'), help='folder of finished runs')
+    runs = Path(tempfile.gettempdir())/'cptlib-bench'
+    add('--runs', default=str(runs), help='folder of finished runs')
     add('--out', default=out, help='file to write')
     add('--rates', default='.001,.003,.01', help='learning rates to choose from')
     add('--rate', type=float, default=.003, help='learning rate of scripts that have one for all')

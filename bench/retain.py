@@ -4,8 +4,8 @@
 
 The start is a model of prose and question-answer. Both are guarded, with a tolerance of 0.01, while
 code is taught. `Retain` begins with a share of a half for them, and so does each rival rule from
-experiments/controllers.ipynb. The constant mixtures give them from nothing to a half. All runs have one
-learning rate (`--rate`), that of the demonstration. Finished runs are kept in a folder, which
+experiments/controllers.ipynb. The constant mixtures give them from nothing to a half. All runs have
+one learning rate (`--rate`), that of the demonstration. Finished runs are kept in a folder, which
 bench/sweep.py uses too. Writes bench/results/retain-WIDTH.json.
 """
 import sys
@@ -75,7 +75,7 @@ def largest_drop(run):
     return (first - last)[at].max()
 
 def keeping(result):
-    "For each recipe: in how many seeds all guarded sources were kept, largest drops, accuracy on code."
+    "For each recipe: seeds in which all guarded sources were kept, drops, and accuracy on code."
     out = {}
     for recipe in result.recipes:
         runs = [run for run in result.runs if run['recipe'] == recipe.name]
