@@ -11,7 +11,9 @@ __all__ = ['LeanCallback', 'Chunk', 'as_chunk', 'whole_batches', 'LossLog', 'Los
 import weakref
 from typing import NamedTuple
 
-import numpy as np, torch, torch.distributed as dist
+import numpy as np
+import torch
+import torch.distributed as dist
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastcore.basics import patch
