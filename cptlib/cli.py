@@ -18,7 +18,7 @@ from fastcore.script import call_parse
 
 # %% ../nbs/09_cli.ipynb #fe294b29
 def _obstacle(out, json, seed, threads):
-    "Why the demonstration cannot run with these arguments, or None; makes the folders."
+    "Return why these arguments cannot work, or None. Makes the folders."
     if threads is not None and threads < 1: return f'--threads {threads}: give 1 or more'
     if not 0 <= seed < 2**32: return f'--seed {seed}: give a number from 0 to {2**32 - 1}'
     if json and Path(json).is_dir(): return f'--json {json}: this is a folder; give a file'

@@ -1,4 +1,4 @@
-"""The same start, the same tokens and a fair choice of learning rate for each recipe: what it gained, and what it kept
+"""Compare what recipes gain and keep, with the same start, the same number of tokens and a tuned learning rate for each
 
 Docs: https://cptlib.github.io/cptlib/compare.html.md"""
 
@@ -36,14 +36,14 @@ from .recipes import Recipe, described, replay
 
 # %% ../nbs/05_compare.ipynb #6f56b360
 def _parameter_groups(recipe, model, lr, wd):
-    "Learning rates, weight decays, and what else the Learner needs for the recipe's groups."
+    "Return learning rates, weight decays and other `Learner` arguments for the recipe."
     if recipe.depth_factor == 1: return lr, [wd, 0.], {}
     groups = depth_groups(model)
     rates = discriminative(lr, groups, recipe.depth_factor)
     return rates, [wd, 0.]*(len(groups)//2), dict(splitter=depth_groups)
 
 def _average_with_start(learn, start, average):
-    "Replace the model by its average with the start, and the last measurement by one of that."
+    "Average the model with its start, and measure it again."
     with torch.no_grad():
         for p, at_start in zip(learn.model.parameters(), start, strict=True):
             p.lerp_(at_start, 1 - average)
@@ -51,7 +51,7 @@ def _average_with_start(learn, start, average):
     learn.accuracy_tracker.records[-1] |= {k: now[k].to_numpy() for k in ('accuracy', 'loss')}
 
 def _result(learn, seconds):
-    "What a run measured, as plain Python."
+    "Collect what a run measured, as plain Python."
     records = learn.accuracy_tracker.records
     delivered = learn.dls.train.mixture.delivered()
     summarising = [cb for cb in learn.cbs if hasattr(type(cb), 'summary')]
@@ -67,14 +67,14 @@ def _result(learn, seconds):
 # %% ../nbs/05_compare.ipynb #ed24aa35
 def run_recipe(
     recipe:Recipe, # how to train
-    model:torch.nn.Module, # where to start; not changed
+    model:torch.nn.Module, # the starting model, left unchanged
     sources:list, # training `Source`s, named as in the recipe's schedule
     valid:list, # validation `Source`s
     steps:int, # steps to train
-    lr:float, # highest learning rate
+    lr:float, # peak learning rate
     bs:int=32, # rows in a batch
-    seed:int=0, # of the order of rows
-    rows:int=None, # validation rows of each source (default: all)
+    seed:int=0, # seed of the order of rows
+    rows:int=None, # validation rows per source (default: all)
     evals:int=4, # validations during training
     wd:float=.1, # weight decay of matrices
     device=None, # where to train (default: fastai's choice)
@@ -101,7 +101,7 @@ def run_recipe(
 
 # %% ../nbs/05_compare.ipynb #f48de223
 def _fingerprint(model):
-    "A hash of a model's weights, or the description of a function that makes one."
+    "Hash a model's weights, or describe the function that makes a model."
     if not isinstance(model, torch.nn.Module): return described(model)
     h = hashlib.blake2b(digest_size=8)
     for name, value in model.state_dict().items():
@@ -116,7 +116,7 @@ def run_key(
     valid:list, # validation `Source`s
     **settings, # the other arguments of `run_recipe`
 )->str: # 16 hexadecimal digits
-    "A hash of everything that decides a run."
+    "Hash everything that decides a run."
     data = [[s.name, len(s), s.content] for s in [*sources, *valid]]
     settings = {k: described(v) for k, v in settings.items() if k != 'device'}
     parts = [recipe.to_dict(), _fingerprint(model), data, settings]
@@ -130,10 +130,10 @@ def kept(
     model, # a model, or a function from seed to model
     sources:list, # training `Source`s
     valid:list, # validation `Source`s
-    seed:int=0, # of the order of rows, and of the model if that is a function
+    seed:int=0, # seed of the order of rows, and of the model if that is a function
     **settings, # the other arguments of `run_recipe`
 )->dict: # as from `run_recipe`, with 'recipe', 'seed' and 'lr'
-    "Read the run from `path` if it is there, else run it and store it there."
+    "Read the run from `path`, or run it and store it there."
     key = run_key(recipe, model, sources, valid, seed=seed, **settings)
     name = ''.join(c if c.isalnum() else '-' for c in recipe.name)
     file = Path(path)/f'{name}-{seed}-{key}.json'
@@ -149,7 +149,7 @@ def kept(
 
 # %% ../nbs/05_compare.ipynb #210fff33
 def _focus(schedule, names, evals, guarded):
-    "Rows of the accuracy matrix at which each source comes into focus, and at which it has left."
+    "Find the rows of the accuracy matrix where each source enters and has left focus."
     per_eval = 40
     points = per_eval*evals
     t = np.linspace(0, 1, points + 1)[:-1]
@@ -170,7 +170,7 @@ def summarised(
     target, # names of the sources that were to be learned
     guarded, # names of the sources that were to be kept
 )->dict: # accuracy of each source, 'gained', 'kept', 'retention', 'backward', 'forward', 'seconds'
-    "The figures of one run."
+    "Compute the figures of one run."
     names, R = run['names'], np.array(run['accuracy'])
     learned = [names.index(n) for n in target]
     known = [names.index(n) for n in guarded]
@@ -186,10 +186,10 @@ def summarised(
 
 # %% ../nbs/05_compare.ipynb #d4599dab
 def mean_interval(
-    x, # one value a seed [seeds]
+    x, # one value per seed [seeds]
     level:float=.95, # probability that the interval covers the mean
 )->tuple: # mean, half width; the half width is NaN for a single value
-    "Mean and half the width of Student's interval."
+    "Compute the mean and the half width of Student's t interval."
     x = np.asarray(x, float)
     n, mean = len(x), float(x.mean())
     if n < 2: return mean, float('nan')
@@ -198,13 +198,13 @@ def mean_interval(
 
 # %% ../nbs/05_compare.ipynb #caed9624
 class Comparison:
-    "The runs of a comparison; `table`, `differences`, `plot` and `verdict` say what they show."
+    "The runs of a comparison, with `table`, `differences`, `plot` and `verdict`."
     def __init__(self,
         recipes:list, # the `Recipe`s
-        runs:list, # one dict for each run, from `kept`
+        runs:list, # one dict per run, from `kept`
         target, # names of the sources to be learned
         guarded, # names of the sources to be kept
-        tuned:dict=None, # recipe name -> {learning rate: score}, on a seed of its own
+        tuned:dict=None, # recipe name -> {learning rate: score}, on a separate seed
     ):
         store_attr()
         schedules = {r.name: r.schedule for r in recipes}
@@ -217,7 +217,7 @@ class Comparison:
 
 # %% ../nbs/05_compare.ipynb #296eeff5
 def _best_rate(run, rates, recipe, target, guarded):
-    "The learning rate with the highest score, and the scores. A single rate needs no run."
+    "Return the learning rate with the best score, and the scores. One rate needs no run."
     if len(rates) == 1: return rates[0], {}
     scores = {}
     for lr in rates:
@@ -226,21 +226,21 @@ def _best_rate(run, rates, recipe, target, guarded):
     return max(scores, key=scores.get), scores
 
 def compare(
-    recipes:list, # `Recipe`s with different names; the others are held against the first
+    recipes:list, # `Recipe`s with different names; the others are compared with the first
     model, # where to start: a function from seed to model, or one model for all seeds
     sources:list, # training `Source`s
     valid:list, # validation `Source`s
-    tokens:int, # tokens that each run reads
+    tokens:int, # tokens per run
     target, # names of the sources to be learned
     guarded=None, # names of the sources to be kept (default: all others)
     seeds=5, # number of seeds, or a list of them
     rates=(1e-3, 3e-3, 1e-2), # learning rates to choose from
     bs:int=32, # rows in a batch
-    path='comparison', # folder in which finished runs are kept
+    path='comparison', # folder of the finished runs
     bar:bool=True, # show a progress bar
     **kwargs, # `rows`, `evals`, `wd` and `device` of `run_recipe`
 )->Comparison:
-    "Run all recipes. Raises ValueError for two recipes of one name, and for less than a batch."
+    "Run all recipes. Raises ValueError for duplicate names, and for less than one batch."
     names = [r.name for r in recipes]
     if twice := {n for n in names if names.count(n) > 1}:
         raise ValueError(f"two recipes are called {twice.pop()!r}: give them different names")
@@ -268,9 +268,9 @@ def compare(
 # %% ../nbs/05_compare.ipynb #c5adc3db
 @patch
 def table(self:Comparison,
-    level:float=.95, # of the intervals over seeds
-)->pd.DataFrame: # one row for each recipe; each figure, and half the width of its interval
-    "Accuracy of each source, gained, kept, retention, transfer and seconds."
+    level:float=.95, # confidence level of the intervals over seeds
+)->pd.DataFrame: # one row per recipe, with each figure and the half width of its interval
+    "Tabulate accuracy by source, gained, kept, retention, transfer and seconds."
     rows = {}
     for recipe in self.recipes:
         runs = self.frame[self.frame.recipe == recipe.name]
@@ -288,8 +288,8 @@ def table(self:Comparison,
 def differences(self:Comparison,
     to:str=None, # name of a recipe (default: the first)
     level:float=.95, # probability that all intervals together hold (Bonferroni)
-)->pd.DataFrame: # one row for each other recipe: 'gained', 'kept' and half widths
-    "How each recipe differs from one of them, seed by seed."
+)->pd.DataFrame: # one row per other recipe: 'gained', 'kept' and half widths
+    "Compare each recipe with recipe `to`, seed by seed."
     frame = self.frame.set_index(['recipe', 'seed'])
     to = to or self.recipes[0].name
     others = [r.name for r in self.recipes if r.name != to]
@@ -308,21 +308,21 @@ def pareto(
     x, # what was gained [n]
     y, # what was kept [n]
 )->np.ndarray: # [n] bool
-    "True where no other point is at least as good in both and better in one."
+    "Mark the points that no other point matches in both values and beats in one."
     x, y = np.asarray(x, float), np.asarray(y, float)
     as_good = (x[None] >= x[:, None]) & (y[None] >= y[:, None])
     better = (x[None] > x[:, None]) | (y[None] > y[:, None])
     return ~(as_good & better).any(1)
 
 def _in_words(mean, half):
-    "A difference and its interval, called one only if the interval excludes zero."
+    "Describe a difference, as more or less only if its interval excludes zero."
     number = f'({mean:+.3f} ± {half:.3f})'
     if not abs(mean) > half: return f'no difference shown {number}'
     return f'{"more" if mean > 0 else "less"} {number}'
 
 @patch(as_prop=True)
 def verdict(self:Comparison)->str:
-    "What the numbers say."
+    "Say in words what the numbers show."
     table, differences = self.table(), self.differences()
     to = self.recipes[0].name
     target, guarded = ' and '.join(self.target), ' and '.join(self.guarded)
@@ -367,11 +367,11 @@ def _repr_html_(self:Comparison):
 # %% ../nbs/05_compare.ipynb #24b30d43
 def replay_sweep(
     old:dict, # source name -> weight: what the model knows
-    new:dict, # source name -> weight: what it is to learn
+    new:dict, # source name -> weight: what it has to learn
     ratios=(.003, .01, .02, .05, .1, .25, .5), # shares of the old sources together, 0 to 1
     **kwargs, # `model`, `sources`, `valid`, `tokens` and other arguments of `compare`
 )->Comparison:
-    "Compare constant mixtures, one for each replay ratio."
+    "Compare constant mixtures, one per replay ratio."
     recipes = [replay(old, new, ratio) for ratio in ratios]
     return compare(recipes, **dict(target=list(new), guarded=list(old)) | kwargs)
 
@@ -380,7 +380,7 @@ def plot_ratios(
     ratios, # replay ratios [n]
     target, # accuracy on the new source [n, seeds]
     kept:dict, # name of a guarded source -> change in its accuracy [n, seeds]
-    tolerance:float=.01, # forgetting that is accepted; drawn as a dotted line
+    tolerance:float=.01, # acceptable forgetting, drawn as a dotted line
 )->tuple: # two matplotlib axes
     "Draw accuracy on the target, and change of the guarded sources, over the replay ratio."
     import matplotlib.pyplot as plt

@@ -1,4 +1,4 @@
-"""Data for which memory after one look is certain, or impossible, by construction: a test of the clunk detector
+"""Test data for the clunk detector, in which memorization after one look is the only way to do well, or impossible
 
 Docs: https://cptlib.github.io/cptlib/facts.html.md"""
 
@@ -28,9 +28,9 @@ class Facts:
     def __init__(self,
         path, # folder for the sources
         known:int=2048, # facts that the base model learns
-        new:int=1024, # new facts in an epoch; three epochs are trained
+        new:int=1024, # new facts per epoch; we train three epochs
         values:int=256, # number of different values
-        seed:int=0, # of keys, values and draws
+        seed:int=0, # seed of keys, values and draws
     ):
         rng = np.random.default_rng(seed)
         n = known + 4*new + 256
@@ -59,10 +59,10 @@ def _learner(model, mixture, facts, lr, **kwargs):
 
 def fact_base(
     facts:Facts, # the data
-    seed:int=0, # of the model and the order of rows
+    seed:int=0, # seed of the model and the order of rows
     bar:bool=False, # show a progress bar
 )->GPT:
-    "A model that has seen each known fact four times, at random distances."
+    "Train a model on each known fact four times, in random order."
     set_seed(seed)
     model = GPT(facts.vocab_size, max_len=1, width=128, depth=2, tied=False)
     mix = Mixture([facts.shown], dict(known=1), bs=32, seed=seed)
@@ -75,11 +75,11 @@ def fact_condition(
     base:GPT, # from `fact_base`; not changed
     facts:Facts, # the data
     condition:str, # 'epochs' (three, shuffled), 'stream' (endless) or 'drawn' (with replacement)
-    seed:int=0, # of the order of rows
+    seed:int=0, # seed of the order of rows
     lr:float=3e-3, # learning rate
     bar:bool=False, # show a progress bar
 )->tuple: # ClunkReport, Learner
-    "Train on new facts in one of three orders, and test the loss at each pass over as many rows."
+    "Train on new facts in one of three orders, and test the loss after every epoch of rows."
     source = dict(epochs=facts.new, stream=facts.stream, drawn=facts.drawn)[condition]
     steps_of_epoch = facts.epoch//16 # half of a batch of 32
     steps = 3*facts.epoch//16

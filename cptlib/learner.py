@@ -31,7 +31,7 @@ from .report import CPTReport
 
 # %% ../nbs/04_learner.ipynb #3fce5293
 def _plain_model(model, tokenizer, adapter, bits, checkpointing, compile):
-    "Any other model, compiled if asked for, with its tokenizer's fingerprint."
+    "Compile `model` if asked to, and record the fingerprint of its tokenizer."
     if adapter or bits or checkpointing:
         raise ValueError('adapter, bits and checkpointing are for Hugging Face models, '
                          f'and this is a {type(model).__name__}; '
@@ -44,19 +44,19 @@ def _plain_model(model, tokenizer, adapter, bits, checkpointing, compile):
 def cpt_learner(
     model, # module: token ids [rows, positions] -> logits; or a Hugging Face model, name or folder
     mixture:Mixture, # what to train on, and for how many steps
-    valid:list, # validation `Source`s; first measured before training
-    every:int=None, # steps between validations, about (default: a fifth of the mixture's steps)
-    lr:float=1e-3, # highest learning rate
+    valid:list, # validation `Source`s, measured once before training and then every `every` steps
+    every:int=None, # approximate steps between validations (default: a fifth of all steps)
+    lr:float=1e-3, # peak learning rate
     wd:float=0.1, # weight decay of matrices; vectors have none
-    clip:float=1.0, # largest norm of the gradient; None = no limit
+    clip:float=1.0, # largest gradient norm; None = no limit
     bf16:bool=None, # train in bfloat16 (default: where the hardware is fast at it)
-    rows:int=None, # validation rows of each source, evenly spaced (default: all)
+    rows:int=None, # validation rows per source, evenly spaced (default: all)
     guarded:list=None, # names of sources whose retention matters (default: all)
     probe:dict=None, # for `ClunkDetector`: source name -> similar `Source`, never trained on
     device=None, # where to train (default: fastai's choice)
     workers:int=0, # processes that read training rows
     tokenizer=None, # the model's, to check the sources with (default: a Hugging Face model's own)
-    step_tokens:int=None, # tokens in an optimizer step, several batches (default: one batch)
+    step_tokens:int=None, # tokens per optimizer step, several batches (default: one batch)
     adapter=None, # train 'lora', 'dora' or a peft config beside frozen Hugging Face weights
     bits:int=None, # 4 = keep the frozen weights in 4 bits (needs an adapter and bitsandbytes)
     checkpointing:bool=False, # gradient checkpointing of a Hugging Face model, to save memory
@@ -81,7 +81,7 @@ def cpt_learner(
     else: model = _plain_model(model, tokenizer, *options)
     check_model(model, [*mixture.sources, *valid])
 
-    n = accumulation(mixture, step_tokens) if step_tokens else 1 # batches in an optimizer step
+    n = accumulation(mixture, step_tokens) if step_tokens else 1 # batches per optimizer step
     every = every or math.ceil(mixture.steps/5)
     every = n*even_passes(mixture.steps//n, math.ceil(every/n))
     ours = [DataMix(), ClunkDetector(probe=probe), AccuracyTracker(guarded=guarded)]
@@ -96,13 +96,13 @@ def cpt_learner(
 # %% ../nbs/04_learner.ipynb #03c318c0
 @patch
 def fit_cpt(self:Learner,
-    lr:float=None, # highest learning rate (default: the Learner's)
+    lr:float=None, # peak learning rate (default: the Learner's)
     shape:str='cosine', # shape of the learning rate: 'cosine', 'wsd' or 'constant'
     warmup:float=0.05, # share of the training over which the learning rate rises, 0 to 1
     resume=None, # folder for checkpoints, or a `Checkpoint`: resume from its newest one, if any
     cbs=None, # more callbacks for this fit
 ):
-    "Train over what is left of the mixture's steps. Raises ValueError when nothing is left."
+    "Train for the remaining steps of the mixture. Raises ValueError when none are left."
     loader, cbs = self.dls.train, [*(cbs or [])]
     if resume:
         if not isinstance(resume, Checkpoint): resume = Checkpoint(resume, resume=True)
@@ -120,9 +120,9 @@ def fit_cpt(self:Learner,
 @patch
 @contextmanager
 def quietly(self:Learner,
-    bar:bool=False, # keep the progress bar, with the time that is left
+    bar:bool=False, # keep the progress bar, with the remaining time
 ):
-    "A context without the table of epochs. Yields the `Learner`."
+    "Hide the table of epochs inside this context. Yields the `Learner`."
     no_progress = self.no_mbar() if bar else self.no_bar()
     with self.no_logging(), no_progress: yield self
 
@@ -130,7 +130,7 @@ def quietly(self:Learner,
 @patch
 def save_pretrained(self:Learner,
     path, # folder to make
-    merge:bool=False, # add the adapter to the weights (default: save the adapter alone)
+    merge:bool=False, # merge the adapter into the weights (default: save the adapter alone)
     **about, # more for the front matter of the model card, such as license='apache-2.0'
 ):
     "Write a Hugging Face folder. Raises ValueError for a model that is not from Hugging Face."

@@ -36,7 +36,7 @@ def decay_groups(
 
 # %% ../nbs/01_optim.ipynb #7e6a3873
 def _blocks(model):
-    "Name and modules of the longest `ModuleList` of a model."
+    "Return name and modules of the longest `ModuleList` of a model."
     lists = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList)]
     if not lists:
         raise ValueError("no ModuleList in the model: depth_groups cannot tell its layers; "
@@ -44,7 +44,7 @@ def _blocks(model):
     return max(lists, key=lambda o: len(o[1]))
 
 def _depths(model):
-    "{parameter: depth}, where 0 is below the blocks and the highest number above them."
+    "Map each parameter to its depth: 0 below the blocks, the highest number above."
     prefix, blocks = _blocks(model)
     depths, past_blocks = {}, False
     for name, p in model.named_parameters(remove_duplicate=False):
@@ -73,10 +73,10 @@ def discriminative(
     groups:list, # from `depth_groups`
     factor:float=2.6, # a layer's learning rate over that of the layer below; 1 makes all equal
 )->list: # one learning rate per group
-    "Learning rates that fall with depth (Howard & Ruder 2018)."
+    "Compute learning rates that fall towards lower layers (Howard & Ruder 2018)."
     last = len(groups) - 1
-    layers_above = [(last - i)//2 for i in range(len(groups))] # two groups per layer
-    return [lr/factor**above for above in layers_above]
+    layers_above = [(last - i)//2 for i in range(len(groups))] # there are two groups per layer
+    return [lr/factor**n for n in layers_above]
 
 # %% ../nbs/01_optim.ipynb #fb333d79
 def adamw(
@@ -85,7 +85,7 @@ def adamw(
     betas:tuple=(0.9, 0.95), # decay of the running means of the gradient and of its square
     eps:float=1e-8, # added to the root of the second mean
 )->OptimWrapper:
-    "PyTorch's fused AdamW for a fastai `Learner` (Loshchilov & Hutter 2019)."
+    "Make PyTorch's fused AdamW for a fastai `Learner` (Loshchilov & Hutter 2019)."
     return OptimWrapper(params, torch.optim.AdamW, lr=lr, betas=betas, eps=eps, fused=True)
 
 # %% ../nbs/01_optim.ipynb #48ff64fe
@@ -94,8 +94,8 @@ def rewarm(
     warmup:float=.05, # share over which the learning rate rises
     first:float=0., # where it starts (where the earlier training ended), as a multiple of `lr`
     last:float=.1, # where it ends, as a multiple of `lr`
-)->np.ndarray: # multiple of the highest learning rate, shape of `t`
-    "Rise in a straight line, then fall along half a cosine (Ibrahim et al. 2024)."
+)->np.ndarray: # multiple of the peak learning rate, shape of `t`
+    "Rise linearly, then fall along half a cosine (Ibrahim et al. 2024)."
     t = np.asarray(t, float)
     rise = first + (1 - first)*(t/max(warmup, 1e-9))
     done = np.clip((t - warmup)/(1 - warmup), 0, 1)
@@ -107,8 +107,8 @@ def wsd(
     t, # share of the training that is done, 0 to 1; a number or an array
     warmup:float=.05, # share over which the learning rate rises from 0
     decay:float=.2, # share at the end over which it falls to 0
-)->np.ndarray: # multiple of the highest learning rate, shape of `t`
-    "Warmup, a long stable stretch, then a linear decay to 0 (Hu et al. 2024)."
+)->np.ndarray: # multiple of the peak learning rate, shape of `t`
+    "Warm up, stay stable, then decay linearly to 0 (Hu et al. 2024)."
     t = np.asarray(t, float)
     rise = np.where(t < warmup, t/max(warmup, 1e-9), 1.)
     fall = (1 - t)/max(decay, 1e-9)
@@ -120,8 +120,8 @@ def slanted_triangular(
     steps:int=1, # number of triangles, one after another and equally long
     cut:float=.1, # share of a triangle over which it rises
     ratio:float=32, # highest over lowest learning rate
-)->np.ndarray: # multiple of the highest learning rate, shape of `t`
-    "A short rise and a long fall, once per step of ULMFiT (Howard & Ruder 2018, section 3.2)."
+)->np.ndarray: # multiple of the peak learning rate, shape of `t`
+    "Rise briefly and fall slowly, once per stage (Howard & Ruder 2018, section 3.2)."
     t = np.asarray(t, float)
     t = np.where(t >= 1, 1., t*steps % 1) # now the share of its triangle that is done
     height = np.minimum(t/cut, (1 - t)/(1 - cut))
@@ -133,11 +133,11 @@ def _constant(t, warmup): return 1.
 _SHAPES = dict(cosine=rewarm, wsd=wsd, constant=_constant)
 
 def lr_schedule(
-    lr:float, # highest learning rate
+    lr:float, # peak learning rate
     shape:str='cosine', # 'cosine' (`rewarm`), 'wsd' or 'constant'
     warmup:float=0.05, # share of the training over which the rate rises from 0
 ): # a function of the share of the training that is done, which returns a learning rate
-    "Learning rate as a function of training progress. Raises ValueError for an unknown shape."
+    "Return the learning rate as a function of progress. Raises ValueError for a bad shape."
     if shape not in _SHAPES:
         raise ValueError(f"learning rate shape {shape!r}: choose 'cosine', 'wsd' or 'constant'")
     multiple = partial(_SHAPES[shape], warmup=warmup)
@@ -145,7 +145,7 @@ def lr_schedule(
 
 # %% ../nbs/01_optim.ipynb #bb4eb285
 def rate_scheduler(
-    lr, # highest learning rate; or a list with one for each parameter group
+    lr, # peak learning rate; or a list with one per parameter group
     shape=rewarm, # share of the training -> multiple of `lr`; or a name that `lr_schedule` takes
 )->ParamScheduler:
     "Make the learning rate follow `shape`. Raises ValueError for an unknown name."
@@ -169,7 +169,7 @@ def falling(
 def cooldown(self:Learner,
     path, # folder of a `Checkpoint`; it is only read
     steps:int, # steps over which the learning rate falls to 0
-    shape:str='linear', # of the fall: 'linear' or '1-sqrt'
+    shape:str='linear', # shape of the fall: 'linear' or '1-sqrt'
     weights=None, # {name: weight} or a `Schedule` for these steps (default: as before)
     every:int=None, # steps between validations, a divisor of `steps` (default: once, at the end)
     cbs=None, # more callbacks
@@ -202,7 +202,7 @@ def schedule_free(
     betas:tuple=(.9, .95), # weight of the average in the point of the gradients; as in `adamw`
     **kwargs, # more arguments of `AdamWScheduleFree`
 )->OptimWrapper:
-    "Schedule-free AdamW, to be used with `ScheduleFree`. Raises ImportError without its package."
+    "Make schedule-free AdamW for `ScheduleFree`. Raises ImportError without schedulefree."
     try: import schedulefree
     except ImportError as e:
         raise ImportError("schedule-free AdamW is in a package of its own: "
@@ -212,7 +212,7 @@ def schedule_free(
 
 # %% ../nbs/01_optim.ipynb #c0f35cb7
 class ScheduleFree(LeanCallback):
-    "Keep the average of a schedule-free optimizer in the model whenever it is validated or saved."
+    "Put a schedule-free optimizer's average into the model when it is validated or saved."
     order = -5 # after TrainEvalCallback (-10), before everything that measures
     def before_fit(self):
         if self.only_validates: return
@@ -227,7 +227,7 @@ class ScheduleFree(LeanCallback):
 
     @contextmanager
     def saving(self):
-        "A context with the average in the model; afterwards the model is as it was before."
+        "Put the average into the model inside this context, and restore the model after."
         opt = self.opt.opt
         training = opt.param_groups[0]['train_mode']
         opt.eval()
@@ -241,14 +241,14 @@ def layers_free(
     start:float, # share at which all layers but the highest are frozen
     end:float, # share from which all of them train
 )->int: # how many layers train, counted from the top
-    "Free one more layer at equal distances (Howard & Ruder 2018)."
+    "Count the unfrozen layers, one more at equal intervals (Howard & Ruder 2018)."
     if t < start or t >= end: return layers
     share = (t - start)/(end - start)
     return 1 + int(share*(layers - 1) + 1e-6)
 
 # %% ../nbs/01_optim.ipynb #460e13c8
 class GradualUnfreezing(LeanCallback):
-    "Freeze all layers but the highest, then free one at a time. Needs `splitter=depth_groups`."
+    "Freeze all layers but the top, then unfreeze one by one. Needs `splitter=depth_groups`."
     order, run_valid = 5, False # after TrainEvalCallback (-10), before the forward pass
     def __init__(self,
         start:float=0., # share of the training at which the freezing begins

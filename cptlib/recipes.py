@@ -25,11 +25,11 @@ class Recipe:
     name:str # its name in tables
     schedule:Schedule # shares of the sources over the training
     origin:str='' # publication, or other source of the recipe
-    rate:object=rewarm # share of the training that is done -> multiple of the highest learning rate
+    rate:object=rewarm # share of the training that is done -> multiple of the peak learning rate
     depth_factor:float=1. # a layer's learning rate over that of the layer below; 1 = all equal
     callbacks:tuple=() # functions without arguments, each of which makes a callback for one run
-    optimizer:object=None # a `Learner`'s `opt_func` (default: AdamW)
-    average:float=1. # weight of the end in the model that is kept; the start has the rest
+    optimizer:object=None # `opt_func` of the `Learner` (default: AdamW)
+    average:float=1. # weight of the final model in its average with the start
 
     def __repr__(self): return f'Recipe({self.name!r}, {self.schedule!r})'
 
@@ -56,7 +56,7 @@ def to_dict(self:Recipe)->dict: # for JSON
 
 # %% ../nbs/02_recipes.ipynb #b134587f
 def _scaled(weights, total):
-    "Weights with the same proportions that add up to `total`."
+    "Scale weights so that they add up to `total`."
     return dict(zip(weights, (total*normalized(weights)).tolist(), strict=True))
 
 def blended(
@@ -64,7 +64,7 @@ def blended(
     new:dict, # name -> weight: what it has to learn
     ratio:float, # share of the old sources together, 0 to 1
 )->dict: # name -> share
-    """Shares of all sources.
+    """Compute the shares of all sources.
 
     Raises ValueError for a ratio outside 0 to 1 and for a source that is on both sides."""
     if both := set(old) & set(new):
@@ -75,7 +75,7 @@ def blended(
 
 # %% ../nbs/02_recipes.ipynb #f4963940
 def _schedule(make, weight_sets, floor=0.):
-    "The schedule from `make(floor=, droppable=)`, with a floor that all of `weight_sets` keep."
+    "Build the schedule `make(floor=, droppable=)`, with a floor that all `weight_sets` keep."
     lowest = min(min(weights.values()) for weights in weight_sets)
     dropped = [n for n in weight_sets[0] if not all(weights[n] for weights in weight_sets)]
     return make(floor=min(floor, lowest), droppable=tuple(dropped))
@@ -86,7 +86,7 @@ def replay(
     new:dict, # name -> weight: what it has to learn
     ratio:float=.05, # share of the old sources together, 0 to 1
 )->Recipe:
-    "A constant share of the old sources (Ibrahim et al. 2024). Raises what `blended` raises."
+    "Keep a constant share of old sources (Ibrahim et al. 2024). Raises what `blended` raises."
     weights = blended(old, new, ratio)
     percent = f'{100*ratio:.1f}'.removesuffix('.0')
     schedule = _schedule(partial(constant, weights), [weights])
@@ -96,7 +96,7 @@ def fine_tuning(
     old:dict, # name -> weight: what the model knows; gets nothing
     new:dict, # name -> weight: what it has to learn
 )->Recipe:
-    "The new sources alone."
+    "Train on the new sources alone."
     return replace(replay(old, new, 0.), name='fine-tuning', origin='common practice')
 
 def sliver(
@@ -104,27 +104,27 @@ def sliver(
     new:dict, # name -> weight: what it has to learn
     ratio:float=.003, # share of the old sources together, 0 to 1
 )->Recipe:
-    "A sliver of the old sources, in the manner of Code Llama (Rozière et al. 2023)."
+    "Keep a sliver of the old sources, in the manner of Code Llama (Rozière et al. 2023)."
     origin = 'in the manner of Code Llama, Rozière et al. 2023; 0.3 % as told in an interview'
     return replace(replay(old, new, ratio), name='sliver', origin=origin)
 
 # %% ../nbs/02_recipes.ipynb #30f2a70e
 def two_triangles(
     t, # share of the training that is done, 0 to 1; a number
-    share:float=.5, # share of the first triangle
-): # multiple of the highest learning rate
-    "A slanted triangle for each of two steps."
+    share:float=.5, # share of the training that the first triangle takes
+): # multiple of the peak learning rate
+    "Follow one slanted triangle in each of two stages."
     done = t/share if t < share else (t - share)/(1 - share)
     return slanted_triangular(done)
 
 def ulmfit(
     general:dict, # name -> weight: what the model knows; gets nothing
-    domain:dict, # name -> weight: first step
-    task:dict, # name -> weight: second step; may be the same as `domain`
-    share:float=.5, # share of the tokens that the first step gets, between 0 and 1
+    domain:dict, # name -> weight: first stage
+    task:dict, # name -> weight: second stage; may be the same as `domain`
+    share:float=.5, # share of the tokens that the first stage gets, between 0 and 1
     factor:float=2.6, # a layer's learning rate over that of the layer below
 )->Recipe:
-    "Domain, then task (Howard & Ruder 2018). Raises ValueError for a share outside 0 to 1."
+    "Train on domain, then task (Howard & Ruder 2018). Raises ValueError for a bad share."
     if not 0 < share < 1:
         raise ValueError(f"share {share}: the first step gets more than nothing "
                          "and less than all, 0 to 1")
@@ -141,7 +141,7 @@ def curriculum(
     new:dict, # name -> weight: what it has to learn
     shares:tuple=(.6, .3, .1), # share of the old sources in each stage
 )->Recipe:
-    "Stages of equal length with less and less of the old sources. Raises what `blended` raises."
+    "Give old sources less in each of several equal stages. Raises what `blended` raises."
     mixtures = [blended(old, new, share) for share in shares]
     starts = [i/len(mixtures) for i in range(len(mixtures))]
     schedule = _schedule(partial(stages, list(zip(starts, mixtures, strict=True))), mixtures)
@@ -151,11 +151,11 @@ def curriculum(
 def continued(
     old:dict, # name -> weight: what the model knows
     new:dict, # name -> weight: what it has to learn
-    first:float=.5, # share of the old sources at the beginning
+    first:float=.5, # share of the old sources at the start
     last:float=.25, # share of the old sources at the end
     floor:float=.05, # share that every source keeps throughout
 )->Recipe:
-    "A smooth move towards the new sources, with nothing dropped. Raises what `blended` raises."
+    "Shift smoothly to the new sources, dropping nothing. Raises what `blended` raises."
     mixtures = [blended(old, new, share) for share in (first, last)]
     schedule = _schedule(partial(anneal, *mixtures), mixtures, floor)
     origin = 'as told in interviews; Ibrahim et al. 2024'
@@ -164,9 +164,9 @@ def continued(
 # %% ../nbs/02_recipes.ipynb #ea6eaac0
 def all_recipes(
     old:dict, # name -> weight: what the model knows
-    new:dict, # name -> weight: what it has to learn, in the order of ULMFiT's steps
+    new:dict, # name -> weight: what it has to learn, in the order of ULMFiT's stages
 )->list: # of `Recipe`
-    "Every recipe of this chapter over the same sources. Raises what `blended` raises."
+    "Make every recipe of this chapter over the same sources. Raises what `blended` raises."
     shares = normalized(new)
     *before, last = new # ULMFiT's task is the last source, and its domain is all others
     domain = {n: new[n] for n in before} or new

@@ -1,4 +1,4 @@
-"""What a fit did, on one page: the mixture delivered, what was learned and kept, and the clunk verdict
+"""Summarize a fit on one page: the mixture delivered, what was learned and kept, and the clunk verdict
 
 Docs: https://cptlib.github.io/cptlib/report.html.md"""
 
@@ -57,7 +57,7 @@ class CPTReport:
 
 @patch
 def cpt_report(self:Learner)->CPTReport:
-    "The report of the last fit. Raises ValueError before the first one."
+    "Return the report of the last fit. Raises ValueError before the first one."
     return CPTReport(self)
 
 # %% ../nbs/03_report.ipynb #0a499372
@@ -65,7 +65,7 @@ def figure_html(
     ax, # matplotlib axes (the whole figure is drawn) or a figure
     alt:str, # what the picture shows, for readers who cannot see it
 )->str: # an `<img>` element with the picture inside, as SVG
-    "A picture as a self-contained piece of HTML; the figure is closed."
+    "Turn a picture into a self-contained piece of HTML, and close the figure."
     fig = getattr(ax, 'figure', ax)
     svg = io.BytesIO()
     fig.savefig(svg, format='svg')
@@ -87,14 +87,14 @@ img{max-width:100%;background:#fff;border-radius:4px}
 def table_html(
     frame:pd.DataFrame, # any table
 )->str: # a `<table>` element
-    "A table as a piece of HTML, with three digits after the point."
+    "Turn a table into a piece of HTML, with three decimals."
     return frame.to_html(float_format=lambda v: f'{v:.3f}', border=0)
 
 def page_html(
     title:str, # title and heading of the page, plain text
     parts:list, # pieces of HTML, from top to bottom
 )->str: # a whole page
-    "An HTML page that loads nothing from anywhere."
+    "Make an HTML page that loads nothing from elsewhere."
     title = html.escape(title)
     head = ('<meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'

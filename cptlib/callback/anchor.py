@@ -24,7 +24,7 @@ def kl_from(
     logits:torch.Tensor, # [rows, positions, vocabulary] logits of the model in training
     targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
 )->torch.Tensor: # scalar, nats
-    "Mean divergence KL(start || now) over the scored positions; 0 if there are none."
+    "Compute the mean KL(start || now) over the scored positions, or 0 if there are none."
     was = F.log_softmax(start.float(), -1)
     now = F.log_softmax(logits.float(), -1)
     divergence = (was.exp()*(was - now)).sum(-1)
@@ -37,7 +37,7 @@ class AnchorOutputs(LeanCallback):
     order, run_valid = 12, False # after Bfloat16 (10), which turns predictions into float32
     def __init__(self,
         sources:list, # names of the guarded sources
-        weight:float=1., # of the divergence in the loss
+        weight:float=1., # weight of the divergence in the loss
     ):
         "Raises ValueError in `fit` for a source that is not in the mixture."
         store_attr()

@@ -1,4 +1,4 @@
-"""Save all that a training needs to resume, in the background, and resume after a crash in the middle of an epoch as if nothing had happened
+"""Save everything a training run needs, in the background, and resume mid-epoch after a crash as if nothing had happened
 
 Docs: https://cptlib.github.io/cptlib/callback/checkpoint.html.md"""
 
@@ -25,14 +25,14 @@ from ..data.streams import Ids
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #61d27b6a
 class Ledger:
-    "What was served: a rolling hash (BLAKE2b), and rows and their sum for each source."
+    "A record of what was served: a rolling hash (BLAKE2b), and row counts and sums by source."
     def __init__(self): self.steps, self.digest, self.sources = 0, '', {}
 
     def add(self,
-        ids:Ids, # of a whole batch
+        ids:Ids, # ids of a whole batch
         names:list, # names of the sources
     ):
-        "Enter a batch."
+        "Add a batch."
         text = bytes.fromhex(self.digest) + int(ids.step).to_bytes(8, 'little')
         digest = hashlib.blake2b(text, digest_size=16)
         for column in (ids.stream, ids.row):
@@ -45,7 +45,7 @@ class Ledger:
             so_far[1] += int(total[i])
 
     def state_dict(self)->dict: # JSON
-        "Steps, hash and figures."
+        "Return steps, hash, and the counts and sums by source."
         return dict(steps=self.steps, digest=self.digest, sources=self.sources)
 
     def load_state_dict(self,
@@ -56,7 +56,7 @@ class Ledger:
         self.sources = state['sources']
 
     def table(self)->pd.DataFrame:
-        "Rows and sum of their numbers, a line for each source."
+        "Return rows and sum of row numbers, one line per source."
         columns = ['rows', 'sum of row numbers']
         return pd.DataFrame(self.sources, index=columns).T.rename_axis('source')
 
@@ -86,7 +86,7 @@ def _load_recorder(learn, state):
         if k in scheduler.hps: scheduler.hps[k] = v.tolist()
 
 def _schedule_points(learn):
-    "What each schedule says at nine points of the training, {name: values}."
+    "Evaluate each schedule at nine points of the training, {name: values}."
     scheduler = _scheduler(learn)
     if not scheduler: return {}
     points = np.linspace(0, 1, 9)
@@ -94,7 +94,7 @@ def _schedule_points(learn):
             for name, f in scheduler.scheds.items()}
 
 def _is_sound(learn, mixture):
-    "Whether all weights are finite, on all processes."
+    "Tell whether all weights are finite, on all processes."
     params = [p.to_local() if hasattr(p, 'to_local') else p for p in learn.model.parameters()]
     sums = torch.stack([p.detach().sum(dtype=torch.float32) for p in params])
     sound = sums.isfinite().all().float()
@@ -103,13 +103,13 @@ def _is_sound(learn, mixture):
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #bc1916ee
 class Checkpoint(LeanCallback):
-    "Save all that a fit needs to resume, in the background; resume from the newest good save."
-    order, run_valid = 80, False # after Recorder (50), ParamScheduler (60), and all that keep a log
+    "Save everything a fit needs, in the background, and resume from the newest good save."
+    order, run_valid = 80, False # after Recorder (50), ParamScheduler (60), and all that keep logs
     def __init__(self,
         path, # folder of the checkpoints
-        every:int=None, # steps between two saves
-        minutes:float=10, # minutes between two saves, if they pass first; None: count steps only
-        keep:int=2, # how many of the last to keep, besides the best
+        every:int=None, # steps between saves
+        minutes:float=10, # minutes between saves, if they pass first; None: count steps only
+        keep:int=2, # number of recent checkpoints to keep, besides the best
         resume:bool=False, # resume from the newest good checkpoint, if there is one?
         changed=(), # what may differ: 'bs', 'steps', 'schedule', 'sources', or several
     ):
@@ -153,12 +153,12 @@ class Checkpoint(LeanCallback):
 # %% ../../nbs/callback/07_checkpoint.ipynb #1b9eabad
 @patch
 def _open(self:Checkpoint):
-    "Take the folder, and what is in it if that is wanted."
+    "Lock the folder, and load its newest checkpoint if asked to."
     self.mixture = self.find_mixture()
     self.store = Store(self.path, self.keep, write=self.mixture.rank == 0)
     self.ledger, self.tables, self.seconds = Ledger(), [], 0.
     self._losses = torch.zeros(0)
-    self._pace = None # for a fit that was resumed with another length
+    self._pace = None # for a fit that was resumed with a different length
     found = self.store.load() if self.resume else None
     old = self.store.names()
     if old and not self.resume:
@@ -174,7 +174,7 @@ def _saved_now(self:Checkpoint): self._at, self._time = self.mixture.step, time.
 
 @patch
 def _is_late(self:Checkpoint):
-    "Whether the minutes are over; several processes ask the first one, every 32 steps."
+    "Tell whether the minutes are over. Several processes ask the first one, every 32 steps."
     late = time.monotonic() - self._time >= 60*(self.minutes or np.inf)
     if self.mixture.world == 1: return late
     if not self.minutes or self.mixture.step % 32: return False
@@ -184,7 +184,7 @@ def _is_late(self:Checkpoint):
 
 @patch
 def _valid_loss(self:Checkpoint):
-    "Validation loss of this epoch; None if there was no validation."
+    "Return the validation loss of this epoch, or None if there was no validation."
     names, row = self.recorder.metric_names, self.recorder.values[-1]
     if 'valid_loss' not in names: return None
     at = names.index('valid_loss') - 1 # the names begin with the epoch
@@ -220,13 +220,13 @@ def _save(self:Checkpoint, epoch, done, loss=None):
 # %% ../../nbs/callback/07_checkpoint.ipynb #70000008
 @dataclass
 class _Pace:
-    "How the share done of a fit grows that was resumed with another length."
+    "How the share done grows in a fit that resumed with a different length."
     step:int # where it was resumed
     pct:float # share done there
     end:int # step at which the fit ends
 
     def at(self, mixture, step):
-        "Share of the fit done before `step`."
+        "Return the share of the fit done before `step`."
         start, end = mixture.progress(self.step), mixture.progress(self.end)
         if start == end: return self.pct # the training was at its end
         share = (mixture.progress(step) - start)/(end - start)
@@ -234,7 +234,7 @@ class _Pace:
 
 @patch
 def _pace_of(self:Checkpoint, fit):
-    "The `_Pace` to resume a fit with; None if it continues as it was planned."
+    "Return the `_Pace` to resume a fit with, or None if it continues as planned."
     planned, batches = fit['n_iter']*fit['n_epoch'], len(self.dls.train)*self.n_epoch
     was, m, pace = fit['mixture'], self.mixture, fit.get('pace')
     same = (was['bs'], was['steps'], planned) == (m.bs, m.steps, batches)
@@ -244,7 +244,7 @@ def _pace_of(self:Checkpoint, fit):
 
 @patch
 def _place(self:Checkpoint, fit):
-    "Epoch and batches of it done, where a fit resumes."
+    "Return the epoch in which a fit resumes, and how many of its batches are done."
     n_iter, n_epoch = len(self.dls.train), self.n_epoch
     if (n_iter, n_epoch) == (fit['n_iter'], fit['n_epoch']): return fit['epoch'], fit['done']
     if self.changed: return divmod(fit['train_iter'], n_iter)
@@ -255,7 +255,7 @@ def _place(self:Checkpoint, fit):
 
 @patch
 def _warn_of_rates(self:Checkpoint, was):
-    "Warn if a schedule of learning rates and the like differs from the saved one."
+    "Warn if a hyperparameter schedule differs from the saved one."
     now = _schedule_points(self.learn)
     if not was or was == now: return
     other = [name for name in {**was, **now} if was.get(name) != now.get(name)]
@@ -264,7 +264,7 @@ def _warn_of_rates(self:Checkpoint, was):
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #5d5fe5d8
 class _Resumed(LeanCallback):
-    "Counts epochs, iterations and the share done from where a checkpoint was taken."
+    "Count epochs, iterations and the share done from where the checkpoint was taken."
     order, run_valid = -9, False # right after TrainEvalCallback (-10), which sets what we correct
     def __init__(self, mixture, first_epoch, done, epochs, pct, generators, pace): store_attr()
 
@@ -325,11 +325,11 @@ def _load(self:Checkpoint, state):
 # %% ../../nbs/callback/07_checkpoint.ipynb #7000001b
 @patch
 def back_to(self:Checkpoint,
-    step:int, # the step that the training has gone back to
-    losses:int, # losses that the recorder has now
-    ledger:dict, # state of the ledger at that step
+    step:int, # the step that the training was rolled back to
+    losses:int, # number of losses that the recorder has now
+    ledger:dict, # `state_dict` of the ledger at that step
 ):
-    "Forget what came after `step`."
+    "Forget everything after `step`."
     self.store.forget(step)
     self.ledger.load_state_dict(ledger)
     self._losses = self._losses[:losses]

@@ -1,4 +1,4 @@
-"""From a few validation rows to a belief about accuracy, and from that belief to mixture weights
+"""Estimate accuracy changes from a few validation rows, and adjust mixture weights accordingly
 
 Docs: https://cptlib.github.io/cptlib/callback/control.html.md"""
 
@@ -16,13 +16,13 @@ from fastcore.basics import store_attr
 
 # %% ../../nbs/callback/09_control.ipynb #7d2d9d32
 def filtered(
-    mean, # believed change of accuracy since the start; a number or an array
-    var, # variance of that belief
+    mean, # estimated change of accuracy since the start; a number or an array
+    var, # variance of that estimate
     seen, # the change measured now
     noise, # variance of the measurement
     drift, # variance by which the change may wander between two measurements
 )->tuple: # mean and variance of the new belief
-    "One step of a Kalman filter for a random walk (Kalman 1960)."
+    "Take one step of a Kalman filter for a random walk (Kalman 1960)."
     var = var + drift
     gain = var/(var + noise)
     return mean + gain*(seen - mean), (1 - gain)*var
@@ -48,7 +48,7 @@ def two_views(
     slope:float=-.2, # accuracy per nat of loss; 0 = leave the loss out
     doubt:float=.3, # standard error of the slope, as a share of it
 )->list: # of (measured change [sources], its variance [sources])
-    "The change of accuracy as the rows' accuracy tells it, and as their loss does."
+    "Estimate the change of accuracy from the rows' accuracy, and from their loss."
     rows = accuracy.shape[1]
     views = [(accuracy.mean(1), np.full(len(accuracy), spread/rows))]
     if slope:
@@ -81,36 +81,36 @@ def new_prices(
 
 # %% ../../nbs/callback/09_control.ipynb #ff2e7268
 class Seen(NamedTuple):
-    "What a rule is told at an update; arrays over sources, NaN where a source is not watched."
-    weights:np.ndarray # [n] shares as they are
-    change:np.ndarray # [n] believed change of accuracy since the start
-    error:np.ndarray # [n] standard error of that belief
+    "The input of a rule: arrays over sources, NaN where a source is not watched."
+    weights:np.ndarray # [n] present shares
+    change:np.ndarray # [n] estimated change of accuracy since the start
+    error:np.ndarray # [n] standard error of that estimate
     loss:np.ndarray # [n] loss on the rows looked at, nats
     start_loss:np.ndarray # [n] loss of the same rows at the start, nats
 
 # %% ../../nbs/callback/09_control.ipynb #21b41c45
 class Rule:
-    "A rule for mixture weights: from what was `Seen` to the shares that it wants."
+    "A rule for mixture weights, which turns what was `Seen` into the shares it wants."
     watches_all = True # must the sources that are not guarded be looked at, too?
     keeps = () # names of the attributes that a checkpoint holds: numbers, lists or arrays
 
     def begin(self,
-        weights, # [n] shares that the mixture begins with
+        weights, # [n] shares at the start
         guarded, # [n] True for each source that must keep its accuracy
     ):
-        "Start anew; keeps both as `start` and `guarded`."
+        "Reset, and keep both as `start` and `guarded`."
         self.guarded = np.asarray(guarded, bool)
         self.start = np.asarray(weights, float)
 
     def update(self,
         seen:Seen, # what was seen at this update
     )->np.ndarray: # [n] shares that the rule wants
-        "The shares that the rule wants. Raises NotImplementedError unless a subclass defines it."
+        "Return the shares it wants. Raises NotImplementedError unless a subclass defines it."
         kind = type(self).__name__
         raise NotImplementedError(f"{kind} is a Rule without a method update(seen); give it one")
 
     def state_dict(self)->dict: # for JSON
-        "The attributes in `keeps`, for a checkpoint."
+        "Return the attributes in `keeps`, for a checkpoint."
         state = {}
         for name, value in vars(self).items():
             if name not in self.keeps: continue
@@ -120,13 +120,13 @@ class Rule:
     def load_state_dict(self,
         state:dict, # from `state_dict`
     ):
-        "Put back what a checkpoint holds."
+        "Restore the attributes from a checkpoint."
         for name, value in state.items():
             setattr(self, name, np.array(value) if isinstance(value, list) else value)
 
 # %% ../../nbs/callback/09_control.ipynb #7ec70ba9
 class PrimalDual(Rule):
-    "As much as possible for the new sources, while each guarded one stays within `tolerance`."
+    "Give new sources all they can get, while guarded ones stay within `tolerance`."
     watches_all, keeps = False, ('prices', 'before', 'guarded', 'start')
     def __init__(self,
         tolerance:float=.01, # accuracy that a guarded source may lose, 0 to 1
@@ -155,22 +155,22 @@ class PrimalDual(Rule):
 def repetition_caps(
     size, # [n] rows of each source
     served, # [n] rows of each that were read already
-    left:int, # rows that the training has left
-    epochs, # how often a row may be read; a number or [n]
-)->np.ndarray: # [n] largest share of what is left
-    "The share above which a source would be read more than `epochs` times."
+    left:int, # rows left in the training
+    epochs, # how many times a row may be read; a number or [n]
+)->np.ndarray: # [n] largest share of the rows left
+    "Compute the share above which a source is read more than `epochs` times."
     allowed = np.asarray(epochs)*np.asarray(size, float)
     return np.clip((allowed - served)/max(left, 1), 0, 1)
 
 # %% ../../nbs/callback/09_control.ipynb #82c02a0c
 def bounded(
     wish, # [n] shares that are wanted
-    now, # [n] shares as they are, which add up to 1
+    now, # [n] present shares, which add up to 1
     floor, # lowest share; a number or [n]
     cap=1., # highest share; a number or [n]
     most:float=.1, # largest change of one share
 )->np.ndarray: # [n] shares that add up to 1
-    "The nearest shares to `wish` within bounds; if bounds contradict, a cap gives way to a floor."
+    "Find the shares closest to `wish` within bounds. A floor takes precedence over a cap."
     wish, now = np.asarray(wish, float), np.asarray(now, float)
     high = np.maximum(np.minimum(cap, now + most), floor)
     low = np.minimum(np.maximum(floor, now - most), high)

@@ -24,7 +24,7 @@ from ..data.loader import evenly, to_xy
 from ..models.check import evaluating
 from ..models.metrics import logits_of, rowwise_loss, token_losses
 
-# %% ../../nbs/callback/03_detector.ipynb #4a7274e9
+# %% ../../nbs/callback/03_detector.ipynb #bafd669b
 class FollowedStream:
     "The losses and epochs of one stream, and the tests at its epoch boundaries."
     def __init__(self,
@@ -66,7 +66,7 @@ class FollowedStream:
         self.at, self.epoch = state['at'], state['epoch']
         self.pairs.load_state_dict(state['pairs'])
 
-# %% ../../nbs/callback/03_detector.ipynb #7334d401
+# %% ../../nbs/callback/03_detector.ipynb #488f19e7
 @patch
 def add(self:FollowedStream,
     step:int, # step of the mixture
@@ -141,8 +141,9 @@ class ClunkDetector(LossReader):
         chunk:Chunk, # the next steps
     ):
         "Follow every stream through some steps."
+        lrs = self.recorder.lrs if hasattr(self.learn, 'recorder') else []
         for k, (ids, losses) in enumerate(zip(chunk.ids, chunk.losses)):
-            flags, finite = self._rate_steps(self._taken + k), np.isfinite(losses)
+            flags, finite = _rate_flags(lrs, self._taken + k), np.isfinite(losses)
             for i in np.flatnonzero(chunk.rows[k]):
                 mine = (ids.stream == i) & finite
                 found = self.streams[self.names[i]].add(
@@ -162,12 +163,10 @@ class ClunkDetector(LossReader):
         return {name: stream.starts for name, stream in self.streams.items()}
 
 # %% ../../nbs/callback/03_detector.ipynb #34f1f7c5
-@patch
-def _rate_steps(self:ClunkDetector, taken):
-    "The flag 'metadata' if the learning rate changes by over a tenth around step `taken`."
-    if not hasattr(self.learn, 'recorder'): return []
-    lrs = self.recorder.lrs[max(taken - 2, 0):taken + 2]
-    changes = len(lrs) > 0 and max(lrs) > 1.1*min(lrs) > 0
+def _rate_flags(lrs, step):
+    "The flag 'metadata' if the learning rate changes by over a tenth around `step`."
+    near = lrs[max(step - 2, 0):step + 2]
+    changes = near and max(near) > 1.1*min(near) > 0
     return ['metadata'] if changes else []
 
 @patch
@@ -199,7 +198,7 @@ def _probe_source(self:ClunkDetector, i, never, step):
     seen = losses_of_rows(self.model, source.take(once), pad=source.pad)
     return probe_gap(unseen, seen)
 
-# %% ../../nbs/callback/03_detector.ipynb #a186afc6
+# %% ../../nbs/callback/03_detector.ipynb #a59610fb
 _ABOUT_AVERAGES = 'smoothed', 'restarting mean' # flags that raw losses can only raise by chance
 
 @patch

@@ -30,9 +30,9 @@ def spike_score(
     value:torch.Tensor, # [k] figures of this step
     n:torch.Tensor, # [k] number of rows each of them is the mean of
     floor:tuple, # smallest scale of a row: share of the median, and absolute; a number or [k] each
-    least:int=64, # steps of history that a judgement needs
+    least:int=64, # steps of history needed to judge
 )->tuple: # score [k] in standard deviations; median [k]; scale of one row [k]
-    "How far a step is above what is usual; 0 without enough history. Does not wait for the device."
+    "Score how far a step is above the usual; 0 if history is short. Never syncs the device."
     median = history.nanmedian(0).values
     excess = (history - median)*rows.sqrt()
     spread = 1.4826*excess.abs().nanmedian(0).values # as the standard deviation of a normal
@@ -46,12 +46,12 @@ def spike_score(
 
 # %% ../../nbs/callback/08_guard.ipynb #9bc8054b
 class Rolling:
-    "The figures of the last steps, all on one device, and whether a new one is a spike."
+    "Keep the values of the last steps on one device, and judge whether a new one is a spike."
     def __init__(self,
-        k:int, # figures of a step: the loss of each stream, and the log of the gradient's norm
+        k:int, # values per step: the loss of each stream, and the log of the gradient norm
         window:int=128, # steps to look back
         sigma:float=6., # standard deviations above the median that make a spike
-        device='cpu', # where the figures are
+        device='cpu', # where the values are
     ):
         store_attr()
         self.values = torch.full((window, k), torch.nan, device=device)
@@ -64,7 +64,7 @@ class Rolling:
         value:torch.Tensor, # [k] figures; NaN where there is none
         rows:torch.Tensor, # [k] number of rows each is the mean of; 0 where there is none
     )->tuple: # whether to skip [scalar, bool]; score, median and scale, each [k]
-        "Whether to skip this step. If not, it becomes part of what is usual."
+        "Decide whether to skip this step. If not, add it to the history."
         least = self.window//2
         score, median, scale = spike_score(self.values, self.rows, value, rows, self.floor, least)
         broken = ~value.isfinite() & (rows > 0)
@@ -76,13 +76,13 @@ class Rolling:
         return skip, score, median, scale
 
     def state_dict(self)->dict:
-        "Copies of all figures."
+        "Return copies of all values."
         return dict(values=self.values.clone(), rows=self.rows.clone(), at=self.at)
 
     def load_state_dict(self,
         state:dict, # from `state_dict`
     ):
-        "Continue with the figures of `state`."
+        "Continue with the values of `state`."
         self.values = state['values'].to(self.device, copy=True)
         self.rows = state['rows'].to(self.device, copy=True)
         self.at = state['at']
@@ -91,12 +91,12 @@ class Rolling:
 def rows_to_blame(
     loss:torch.Tensor, # [rows] loss of each row in nats
     stream:np.ndarray, # [rows] stream of each row
-    there:torch.Tensor, # [rows] bool; False for rows that were emptied, which are never to blame
+    there:torch.Tensor, # [rows] bool; False for emptied rows, which are never blamed
     median:torch.Tensor, # [streams] usual loss
     scale:torch.Tensor, # [streams] usual scatter of one row
     sigma:float=6., # standard deviations that make a spike
 )->np.ndarray: # [rows] bool
-    "Which rows of a skipped step are to blame for it; none if most of them stand out."
+    "Mark the rows to blame for a skipped step, or none if most of them stand out."
     stream = torch.from_numpy(stream)
     loss = loss.float().cpu()
     score = (loss - median.cpu()[stream])/scale.cpu()[stream]
@@ -111,7 +111,7 @@ def empty_rows(
     yb:tuple, # targets of a batch; the first is tokens [rows, row_len]
     places:np.ndarray, # [n] rows to empty
 )->tuple: # inputs and targets
-    "A batch like this one, whose rows at `places` have nothing to predict."
+    "Copy a batch, with nothing to predict in the rows at `places`."
     x, y = xb[0].clone(), yb[0].clone()
     at = torch.from_numpy(places).to(x.device)
     x[at], y[at] = 0, -100
@@ -141,8 +141,8 @@ class SpikeJudge:
     def __init__(self,
         mixture:Mixture, # what is trained on
         sigma:float=6., # standard deviations above the usual that make a spike
-        window:int=128, # steps that say what is usual
-        within:int=32, # skipped steps are trouble together if they come within so many steps
+        window:int=128, # past steps that define the usual
+        within:int=32, # skipped steps count together if they come within this many steps
         device='cpu', # where losses and gradients are
     ):
         store_attr('mixture,sigma,within')
@@ -150,7 +150,7 @@ class SpikeJudge:
         self.rolling = Rolling(len(self.names), window, sigma, device)
         self.ledger = [] # a dict for each step that was skipped, and for each rollback
         self.blamed = {} # {source: row numbers to blame, sorted}
-        self.trouble = [] # steps skipped of late
+        self.trouble = [] # recently skipped steps
         self._batches, self._waiting = [], []
 
     def add(self,
@@ -165,7 +165,7 @@ class SpikeJudge:
         first:int, # first step
         last:int, # last step
     )->dict: # {source: row numbers}
-        "The rows of whole batches, in the order in which they are served."
+        "List the rows of whole batches, in the order in which they are served."
         plans = [self.mixture.plan(step) for step in range(first, last + 1)]
         rows = {}
         for i, name in enumerate(self.mixture.names):
@@ -177,7 +177,7 @@ class SpikeJudge:
 def decide(self:SpikeJudge,
     norm:torch.Tensor, # scalar, norm of the gradient
 )->torch.Tensor: # scalar, bool
-    "Whether to skip the step that the added batches make. Does not wait for the device."
+    "Decide whether to skip the step that the added batches form. Never syncs the device."
     value, rows = self._figures(norm)
     skip, score, median, scale = self.rolling.judge(value, rows)
     self._waiting.append(_Judged(self._batches, skip, value, rows, score, median, scale))
@@ -186,7 +186,7 @@ def decide(self:SpikeJudge,
 
 @patch
 def _figures(self:SpikeJudge, norm):
-    "Mean loss of each stream and log of the gradient's norm [k], and their numbers of rows [k]."
+    "Compute stream losses and log gradient norm [k], and their row counts [k]."
     device, streams = self.rolling.device, len(self.names) - 1
     loss = torch.cat([b.loss for b in self._batches])
     there = torch.cat([b.there for b in self._batches])
@@ -202,14 +202,14 @@ def _figures(self:SpikeJudge, norm):
 
 # %% ../../nbs/callback/08_guard.ipynb #18916719
 def _number(x):
-    "For JSON, which knows neither NaN nor infinity."
+    "Convert to a JSON value, and NaN or infinity to text."
     return round(float(x), 3) if torch.isfinite(x) else str(float(x))
 
 @patch
 def read(self:SpikeJudge,
     least:int=1, # do nothing while fewer steps than this are waiting
 ):
-    "Enter the verdicts that are waiting in the ledger; the one place that waits for a GPU."
+    "Add the waiting verdicts to the ledger. Only this method waits for a GPU."
     if len(self._waiting) < least: return
     waiting, self._waiting = self._waiting, []
     if not waiting: return
@@ -229,7 +229,7 @@ def _enter(self:SpikeJudge, judged):
 
 @patch
 def _reasons(self:SpikeJudge, judged):
-    "{name: value, usual value and distance} of the figures that made the step a spike."
+    "Return {name: value, usual value and score} of what made the step a spike."
     reasons = {}
     for i, name in enumerate(self.names):
         value, score = judged.value[i], judged.score[i]
@@ -240,7 +240,7 @@ def _reasons(self:SpikeJudge, judged):
 
 @patch
 def _blame(self:SpikeJudge, judged):
-    "{source: rows to blame}, of all processes; without sources that have none."
+    "Return {source: rows to blame} over all processes, without sources that have none."
     loss = torch.cat([b.loss for b in judged.batches])
     there = torch.cat([b.there for b in judged.batches])
     columns = [(b.ids.stream, b.ids.source, b.ids.row) for b in judged.batches]
@@ -264,7 +264,7 @@ def _blame(self:SpikeJudge, judged):
 def blamed_in(self:SpikeJudge,
     ids:Ids, # of a batch
 )->np.ndarray: # [n] places in the batch
-    "Where in a batch the rows are that were blamed before."
+    "Find the rows of a batch that were blamed before."
     found = np.zeros(len(ids.row), bool)
     for name, rows in self.blamed.items():
         found |= (ids.source == self.mixture.names.index(name)) & np.isin(ids.row, rows)
@@ -277,8 +277,8 @@ def skipped(self:SpikeJudge)->list:
     return [step for e in skips for step in range(e['first'], e['last'] + 1)]
 
 @patch
-def table(self:SpikeJudge)->pd.DataFrame: # one row an action
-    "The ledger, with numbers of rows in place of their lists."
+def table(self:SpikeJudge)->pd.DataFrame: # one row per action
+    "Tabulate the ledger, with row counts in place of row lists."
     def count(rows): return sum(map(len, rows.values()))
     lines = []
     for e in self.ledger:
@@ -290,7 +290,7 @@ def table(self:SpikeJudge)->pd.DataFrame: # one row an action
 
 @patch
 def state_dict(self:SpikeJudge)->dict:
-    "What the judge has seen up to now."
+    "Return what the judge has seen so far."
     self.read()
     return dict(rolling=self.rolling.state_dict(), ledger=self.ledger, blamed=self.blamed,
                 trouble=self.trouble)
@@ -313,7 +313,7 @@ class _Copy:
     tensors:dict
 
 def _newest(steps, step):
-    "Index of the newest of sorted `steps` that is not after `step`, else of the oldest."
+    "Find the index of the newest of sorted `steps` not after `step`, else of the oldest."
     before = [i for i, s in enumerate(steps) if s <= step]
     return before[-1] if before else 0
 
@@ -341,7 +341,7 @@ class StateCopies:
     def forget_after(self,
         step:int, # the last step whose copy stays
     ):
-        "Forget copies of later steps: the training takes another way."
+        "Forget copies of later steps, because the training continues differently."
         self._copies = [c for c in self._copies if c.step <= step]
 
     def before(self,
@@ -350,7 +350,7 @@ class StateCopies:
         since:int=0, # on disk, the earliest step to go back to
         world:int=1, # number of processes; the first one knows what is on disk
     )->tuple: # step of the state, and the state; None if there is none
-        "The newest state taken at or before `step`, else the oldest there is."
+        "Return the newest state taken at or before `step`, else the oldest there is."
         if not self._copies: return self._on_disk(step, stores, since, world)
         copy = self._copies[_newest([c.step for c in self._copies], step)]
         tensors = {name: t.clone() for name, t in copy.tensors.items()}
@@ -359,7 +359,7 @@ class StateCopies:
 # %% ../../nbs/callback/08_guard.ipynb #832f6032
 @patch
 def _on_disk(self:StateCopies, step, stores, since, world):
-    "As `before`, from the checkpoints in `stores`."
+    "Do the same as `before`, from the checkpoints in `stores`."
     for store in stores:
         store.wait()
         shared = [store.names()]
@@ -371,7 +371,7 @@ def _on_disk(self:StateCopies, step, stores, since, world):
 
 # %% ../../nbs/callback/08_guard.ipynb #8e73a409
 class Rewind(GetAttr):
-    "A loader that leaves out steps, and can begin again at an earlier one."
+    "A loader that leaves out steps, and can restart at an earlier one."
     _default = 'dl'
     def __init__(self,
         dl, # the loader: `dl.ids.step` is the step of its last batch, `dl.skip` how many to skip
@@ -383,9 +383,9 @@ class Rewind(GetAttr):
 
     def begin(self,
         dl, # the loader of this pass
-        between, # called without arguments after each batch; True = begin the loader again
+        between, # called without arguments after each batch; True = restart the loader
     )->'Rewind': # itself
-        "Begin a pass."
+        "Start a pass."
         self.dl, self.between, self.shift = dl, between, 0
         return self
 
@@ -418,7 +418,7 @@ class Rewind(GetAttr):
         pct_train:float, # share of the fit that was done
         steps:int, # how many steps to go back
     ):
-        "Move the counters back; the loader begins there when it begins again."
+        "Move the counters back. The loader continues from there when it restarts."
         self.shift -= steps
         self.dl.skip = done
         self.counters.train_iter, self.counters.pct_train = train_iter, pct_train
@@ -429,9 +429,9 @@ class SpikeGuard(LeanCallback):
     order, run_valid = 10.5, False # after MixedPrecision, Bfloat16 (10), before GradientClip (11)
     def __init__(self,
         sigma:float=6., # standard deviations above the usual that make a spike
-        window:int=128, # steps that say what is usual
-        patience:int=3, # skipped steps that make a rollback
-        within:int=32, # if they come within so many steps
+        window:int=128, # past steps that define the usual
+        patience:int=3, # skipped steps that trigger a rollback
+        within:int=32, # if they come within this many steps
         every:int=200, # steps between copies of the state in memory; None: `Checkpoint`'s on disk
         margin:int=16, # accepted steps before the trouble that are left out with it
         lower:float=1., # factor of the learning rate at each rollback, above 0 and at most 1
@@ -514,7 +514,7 @@ def after_fit(self:SpikeGuard):
 # %% ../../nbs/callback/08_guard.ipynb #98cb5877
 @patch(as_prop=True)
 def ledger(self:SpikeGuard)->list:
-    "All skipped steps and rollbacks, as JSON; empty before the first fit."
+    "List all skipped steps and rollbacks, as JSON; empty before the first fit."
     return self.judge.ledger if self.judge else []
 
 @patch(as_prop=True)
@@ -523,33 +523,33 @@ def skipped(self:SpikeGuard)->list:
     return self.judge.skipped if self.judge else []
 
 @patch
-def table(self:SpikeGuard)->pd.DataFrame: # one row an action
-    "The ledger, with numbers of rows in place of their lists."
+def table(self:SpikeGuard)->pd.DataFrame: # one row per action
+    "Tabulate the ledger, with row counts in place of row lists."
     return self.judge.table() if self.judge else pd.DataFrame([])
 
 @patch(as_prop=True)
 def blamed(self:SpikeGuard)->dict: # {source: row numbers}
-    "The rows that are to blame."
+    "Return the rows to blame."
     return self.judge.blamed
 
 @patch(as_prop=True)
 def trouble(self:SpikeGuard)->list:
-    "Steps skipped of late; empty after a rollback."
+    "List the recently skipped steps; empty after a rollback."
     return self.judge.trouble
 
 @patch(as_prop=True)
 def names(self:SpikeGuard)->list:
-    "What is judged: the streams of the mixture, and 'gradient'."
+    "List what is judged: the streams of the mixture, and 'gradient'."
     return self.judge.names
 
 @patch(as_prop=True)
 def rolling(self:SpikeGuard)->Rolling:
-    "The figures of the last steps."
+    "Return the values of the last steps."
     return self.judge.rolling
 
 @patch(as_prop=True)
 def left_out(self:SpikeGuard)->set:
-    "Steps that are not served again."
+    "Return the steps that are not served again."
     return self.rewind.left_out
 
 @patch(set_prop=True, nm='left_out')
@@ -557,7 +557,7 @@ def _set_left_out(self:SpikeGuard, steps): self.rewind.left_out = steps
 
 @patch
 def state_dict(self:SpikeGuard)->dict:
-    "What the guard has seen and done up to now."
+    "Return what the guard has seen and done so far."
     return dict(self.judge.state_dict(), left_out=sorted(self.left_out), factor=self.factor,
                 times=self.times, lr=self._lr)
 
@@ -635,7 +635,7 @@ def _state_before(self:SpikeGuard, step):
 
 @patch
 def _put_back(self:SpikeGuard, at, state):
-    "Everything as it was at step `at`, except what the judge knows."
+    "Restore everything as it was at step `at`, except what the judge knows."
     fit, logged, steps = state['fit'], state['recorder']['n'], self.mixture.step - at
     mine = state['callbacks'].pop(self.name)
     self.rolling.load_state_dict(mine['rolling'])
@@ -650,14 +650,14 @@ def _put_back(self:SpikeGuard, at, state):
 
 @patch
 def _logs(self:SpikeGuard):
-    "Lists of the recorder and of schedulers with an entry for each batch."
+    "Return the recorder's and schedulers' lists with one entry per batch."
     schedules = [cb.hps for cb in self.learn.cbs if isinstance(cb, ParamScheduler)]
     logs = [log for hps in schedules for log in hps.values()]
     return [self.recorder.lrs, self.recorder.losses, *logs]
 
 @patch
 def _story(self:SpikeGuard):
-    "What the trouble is, in words."
+    "Describe the trouble in words."
     whys = [e['why'] for e in self.ledger[-4:] if e['action'] == 'skip']
     seen = [f'{name} {w["value"]} (usual {w["usual"]})' for why in whys for name, w in why.items()]
     return (f'SpikeGuard: {len(self.skipped)} steps skipped, {self.times} times back, and still '

@@ -26,7 +26,7 @@ from ..models.metrics import logits_of, rowwise_loss, token_losses
 
 # %% ../../nbs/callback/10_retain.ipynb #feff3ab0
 def _other_rows(loader, i, n):
-    "Up to `n` rows of source `i` that validation leaves out; any, if it leaves out none."
+    "Pick up to `n` rows of source `i` that validation leaves out, or any if it uses all."
     used = np.concatenate([rows for source, rows in loader.parts if source == i])
     free = np.setdiff1d(np.arange(len(loader.sources[i])), used)
     if not len(free): free = used
@@ -34,7 +34,7 @@ def _other_rows(loader, i, n):
 
 # %% ../../nbs/callback/10_retain.ipynb #d6bac8a3
 def _steps_between_looks(rows, bs, budget):
-    "Steps between two looks at `rows` rows, with batches of `bs` rows."
+    "Return the steps between looks at `rows` rows, with batches of `bs` rows."
     return math.ceil(rows/(3*bs*budget))
 
 # %% ../../nbs/callback/10_retain.ipynb #6e21d6a4
@@ -49,7 +49,7 @@ class Retain(LeanCallback):
         tolerance:float=.01, # accuracy that each of them may lose, 0 to 1
         rule=None, # a `Rule`: how weights follow what is seen (default: `PrimalDual(tolerance)`)
         rows:int=4, # rows of each source in one look
-        pool:int=64, # different rows of each source, to be looked at by turns
+        pool:int=64, # rows of each source that the looks rotate through
         budget:float=.02, # share of the training's work that looking may cost
         every:int=None, # steps between two looks (default: as `budget` allows)
         most:float=.1, # largest change of one share at an update
@@ -92,7 +92,7 @@ class Retain(LeanCallback):
 # %% ../../nbs/callback/10_retain.ipynb #56d19e06
 @patch
 def _check_sources(self:Retain):
-    "Raises ValueError for sources that cannot be guarded."
+    "Check the guarded sources. Raises ValueError for one that cannot be guarded."
     self.mixture, valid = self.find_mixture(), self.dls.valid
     if not isinstance(valid, ValidLoader):
         raise ValueError("Retain needs a mixture's loaders; "
@@ -120,7 +120,7 @@ def _begin(self:Retain):
     self.pools = [_other_rows(valid, valid.names.index(n), self.pool) for n in self.watched]
     rows = self.rows*len(self.watched)
     self.interval = self.every or _steps_between_looks(rows, mixture.bs, self.budget)
-    self.mean, self.var = np.zeros((2, len(self.watched))) # of the believed change of accuracy
+    self.mean, self.var = np.zeros((2, len(self.watched))) # of the estimated change in accuracy
     self.spread = np.array([.04, .2])**2 # squared deviations between rows, of accuracy and loss:
     self.count = np.ones(1)              # a guess that weighs as much as one row
     self.rule.begin(mixture.weights_at(), self.guarded)
@@ -128,13 +128,13 @@ def _begin(self:Retain):
 
 @patch
 def _measure(self:Retain, slots):
-    "Accuracy and loss of the rows in these slots of each pool, [2, watched sources, slots]."
+    "Measure accuracy and loss on these slots of each pool, [2, watched sources, slots]."
     figures = [self._measure_source(i, slots) for i in range(len(self.watched))]
     return np.stack(figures, axis=1)
 
 @patch
 def _measure_source(self:Retain, i, slots):
-    "Accuracy and loss of some rows of a watched source, [2, slots]."
+    "Measure accuracy and loss on some rows of a watched source, [2, slots]."
     valid, pool = self.dls.valid, self.pools[i]
     source = valid.sources[valid.names.index(self.watched[i])]
     device = next(self.model.parameters()).device
@@ -150,7 +150,7 @@ def _measure_source(self:Retain, i, slots):
 # %% ../../nbs/callback/10_retain.ipynb #1d87b740
 @patch
 def _look(self:Retain):
-    "Look at some rows, update the belief, and move the weights."
+    "Score some rows, update the belief, and move the weights."
     began = time.perf_counter()
     slots = (self.looks*self.rows + np.arange(self.rows)) % self.pool
     accuracy, loss = self._measure(slots)
@@ -180,7 +180,7 @@ def _move(self:Retain, loss, start_loss):
     names = schedule.names
     watched = [names.index(n) for n in self.watched]
     def of_all(values):
-        "Values of the watched sources as an array over all; NaN for the others."
+        "Spread the watched sources' values over all sources, with NaN for the others."
         out = np.full(len(names), np.nan)
         out[watched] = values
         return out
@@ -210,7 +210,7 @@ def _needs_looks(log):
 
 @patch
 def table(self:Retain)->pd.DataFrame: # one row per look
-    "Shares, and believed changes with their standard errors. Raises ValueError before a look."
+    "List shares and estimated changes with standard errors. Raises ValueError before a look."
     _needs_looks(self.log)
     rows = []
     for entry in self.log:
@@ -223,14 +223,14 @@ def table(self:Retain)->pd.DataFrame: # one row per look
 
 @patch
 def summary(self:Retain)->dict: # 'cost', 'start_cost', 'interval', 'log'
-    "What it did, for JSON; both costs are shares of the training time."
+    "Summarize the run, for JSON. Both costs are shares of the training time."
     return dict(cost=self.seconds/self.total_seconds,
                 start_cost=self.start_seconds/self.total_seconds,
                 interval=self.interval, log=self.log)
 
 # %% ../../nbs/callback/10_retain.ipynb #2c6e5ebc
 def _plot_log(log, tolerance):
-    "Draw shares above and beliefs below; returns the axes below."
+    "Draw shares above and beliefs below. Returns the lower axes."
     import matplotlib.pyplot as plt
     _needs_looks(log)
     steps, names = [entry['step'] for entry in log], list(log[0]['weights'])
@@ -255,7 +255,7 @@ def _plot_log(log, tolerance):
 
 @patch
 def plot(self:Retain):
-    """Draw the shares, and below them the believed change of each watched source.
+    """Draw the shares, and below them the estimated change of each watched source.
 
     The band is one standard error. Returns the lower axes. Raises ValueError before a look."""
     return _plot_log(self.log, self.tolerance)

@@ -1,4 +1,4 @@
-"""bfloat16 where the hardware has it, and short rows first: two callbacks that make a training step cheaper
+"""Two callbacks that make a training step cheaper: bfloat16 where the hardware has it, and short rows first
 
 Docs: https://cptlib.github.io/cptlib/callback/speed.html.md"""
 
@@ -9,59 +9,97 @@ __all__ = ['bf16_helps', 'Bfloat16', 'row_length', 'ShortRowsFirst']
 
 # %% ../../nbs/callback/13_speed.ipynb #d9884e0a
 import torch
+from fastai.callback.core import TrainEvalCallback
+from fastai.callback.fp16 import MixedPrecision
 from fastcore.basics import store_attr
+
 from .core import LeanCallback
 
 # %% ../../nbs/callback/13_speed.ipynb #0913b135
 def bf16_helps(
-    device, # 'cpu', 'cuda' or a torch device
+    device, # 'cpu', 'cuda', 'cuda:1' or a torch device
 )->bool:
     "Whether the device has hardware for bfloat16 matrix products."
     kind = torch.device(device).type
-    if kind == 'cuda': return torch.cuda.is_available() and torch.cuda.get_device_capability(device)[0] >= 8
-    asks = [getattr(torch.cpu, f, None) for f in ('_is_amx_tile_supported', '_is_avx512_bf16_supported')] if kind == 'cpu' else []
-    return any(f() for f in asks if f)
+    if kind == 'cuda':
+        return torch.cuda.is_available() and torch.cuda.get_device_capability(device)[0] >= 8
+    if kind != 'cpu': return False
+    for name in ('_is_amx_tile_supported', '_is_avx512_bf16_supported'):
+        asks = getattr(torch.cpu, name, None) # not in every version of PyTorch
+        if asks and asks(): return True
+    return False
 
+# %% ../../nbs/callback/13_speed.ipynb #0b32cbd0
 class Bfloat16(LeanCallback):
-    "Forward pass and loss in bfloat16 autocast, predictions back in float32."
-    order = 10 # as fastai's MixedPrecision: before GradientClip (11)
+    "Forward pass and loss in bfloat16 autocast; predictions come back as float32."
+    order = MixedPrecision.order # 10: before GradientClip (11)
+    cast = None # the autocast context that we are in
+
+    def before_fit(self): self._leave() # an interrupted fit may have left it open
+
     def before_batch(self):
-        self.cast = torch.autocast(next(self.model.parameters()).device.type, torch.bfloat16); self.cast.__enter__()
-    def after_pred(self): self.learn.pred = self.pred.float() if torch.is_tensor(self.pred) else self.pred
+        device = next(self.model.parameters()).device.type
+        self.cast = torch.autocast(device, torch.bfloat16)
+        self.cast.__enter__()
+
+    def after_pred(self):
+        if torch.is_tensor(self.pred): self.learn.pred = self.pred.float()
+
     def after_loss(self): self._leave()
     def after_cancel_batch(self): self._leave()
     def after_cancel_fit(self): self._leave()
+
     def _leave(self):
-        if getattr(self, 'cast', None): self.cast.__exit__(None, None, None); self.cast = None
+        if self.cast is None: return
+        self.cast.__exit__(None, None, None)
+        self.cast = None
 
 # %% ../../nbs/callback/13_speed.ipynb #2e73cc77
 def row_length(
     t:float, # share of training done, 0 to 1
     full:int, # tokens of a whole row
-    first:int, # tokens at the beginning
+    first:int, # tokens of a row at the beginning
     until:float, # share of training from which on rows are whole
     multiple:int=8, # lengths are multiples of this
 )->int: # tokens to read of each row
-    "A straight line from `first` to `full`, rounded down."
-    n = first + (full - first)*min(t/until, 1.)
-    return full if t >= until else max(multiple, int(n)//multiple*multiple)
+    "A straight line from `first` to `full`, rounded down; never less than `multiple`."
+    if t >= until: return full
+    length = int(first + (full - first)*min(t/until, 1.))
+    return max(multiple, length//multiple*multiple)
 
+# %% ../../nbs/callback/13_speed.ipynb #1b854fef
 class ShortRowsFirst(LeanCallback):
-    "Train on the beginning of each row first, and on whole rows later; `tokens_read` counts the tokens."
-    order, run_valid = -5, False # after TrainEvalCallback (-10), which counts the share of training done
+    "Train on the beginning of each row first, and on whole rows later; `tokens_read` counts tokens."
+    order = TrainEvalCallback.order + 5 # after it has counted the share of training done
+    run_valid = False
+
     def __init__(self,
         first:int=32, # tokens of a row at the beginning
         until:float=.3, # share of training from which on rows are whole
         multiple:int=8, # lengths are multiples of this
     ):
-        "Raises ValueError for a share outside 0 to 1."
-        if not 0 < until <= 1 or first < 1: raise ValueError(f"first={first}, until={until}: at least one token, and a share of training above 0, up to 1")
-        store_attr(); self.tokens_read = 0
+        "Raises ValueError for rows without tokens, and for a share that is not above 0 and up to 1."
+        if not 0 < until <= 1 or first < 1:
+            raise ValueError(f"first={first}, until={until}: at least one token, "
+                             "and a share of training above 0, up to 1")
+        store_attr()
+        self.tokens_read = 0
+
     def before_fit(self):
         if not self.only_validates: self.tokens_read = 0
+
     def before_batch(self):
-        n = row_length(self.pct_train, self.x.shape[1], self.first, self.until, self.multiple)
+        full = self.x.shape[1]
+        n = row_length(self.pct_train, full, self.first, self.until, self.multiple)
         self.learn.xb, self.learn.yb = (self.x[:, :n],), (self.y[:, :n],)
         self.tokens_read += self.y.numel()
-    def state_dict(self): return dict(tokens_read=self.tokens_read)
-    def load_state_dict(self, state): self.tokens_read = state['tokens_read']
+
+    def state_dict(self)->dict:
+        "How many tokens were read."
+        return dict(tokens_read=self.tokens_read)
+
+    def load_state_dict(self,
+        state:dict, # from `state_dict`
+    ):
+        "Resume counting where `state` was taken."
+        self.tokens_read = state['tokens_read']

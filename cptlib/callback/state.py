@@ -1,4 +1,4 @@
-"""All that a fit needs to resume, taken from a `Learner` and put back into one: in memory or for the disk, with one process or many
+"""Capture everything a fit needs to resume from a `Learner`, and restore it: in memory or on disk, with one process or many
 
 Docs: https://cptlib.github.io/cptlib/callback/state.html.md"""
 
@@ -20,7 +20,7 @@ from ..data.text import fingerprint_diff
 
 # %% ../../nbs/callback/06_state.ipynb #b6015c04
 def random_state()->dict:
-    "State of the random number generators of Python, numpy, PyTorch and its GPUs."
+    "Return the state of the generators of Python, numpy, PyTorch and its GPUs."
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     return dict(python=random.getstate(), numpy=np.random.get_state(),
                 torch=torch.get_rng_state(), cuda=cuda)
@@ -28,7 +28,7 @@ def random_state()->dict:
 def set_random_state(
     state:dict, # from `random_state`
 ):
-    "Put the generators back where they were; GPUs that are not there are left out."
+    "Restore the generators. States of missing GPUs are ignored."
     random.setstate(state['python'])
     np.random.set_state(state['numpy'])
     torch.set_rng_state(state['torch'])
@@ -38,14 +38,14 @@ def set_random_state(
 
 # %% ../../nbs/callback/06_state.ipynb #3c6e86ad
 def _shapes(model):
-    "{name: dtype and shape} of all weights."
+    "Return {name: dtype and shape} of all weights."
     state = get_model(model).state_dict()
     return {name: f'{str(t.dtype)[6:]} {list(t.shape)}' for name, t in state.items()}
 
 def _fingerprint(model): return getattr(get_model(model), 'fingerprint', None)
 
 def _validation(learn):
-    "{name: rows and content} of each validation source; nothing if they are not from a mixture."
+    "Return {name: rows and content} of the validation sources of a mixture."
     loader = learn.dls.valid
     found = {}
     for i, source in enumerate(getattr(loader, 'sources', ())):
@@ -54,18 +54,18 @@ def _validation(learn):
     return found
 
 def _describe(opt):
-    "Kind of an optimizer, and how many parameters its groups hold."
+    "Describe an optimizer: its kind, and how many parameters its groups hold."
     if isinstance(opt, OptimWrapper): kind = type(opt.opt).__name__
     else: kind = '+'.join(getattr(step, 'func', step).__name__ for step in opt.cbs)
     groups = [len(g) for g in opt.param_lists]
     return f'{kind} with groups of {groups} parameters'
 
 def same_parts(
-    saved:dict, # {name: description} of the checkpoint
-    now:dict, # {name: description} of what is there
-    what:str, # what to call them
+    saved:dict, # {name: description} in the checkpoint
+    now:dict, # {name: description} in the `Learner`
+    what:str, # what to call them in the error
 ):
-    "Raises ValueError naming the first difference."
+    "Compare two descriptions. Raises ValueError naming the first difference."
     for name in [*saved, *now]:
         was, here = saved.get(name, 'none'), now.get(name, 'none')
         if was != here:
@@ -78,14 +78,14 @@ def _is_first():
     return dist.get_rank() == 0
 
 def _gather(tensor):
-    "The whole of a sharded tensor on the first process, None on the others."
+    "Gather a sharded tensor on the first process. Returns None on the others."
     whole = tensor.detach().full_tensor()
     return whole.cpu() if _is_first() else None
 
 def _own_part(tensor): return tensor.to_local()
 
 def _unsharded(o, how, seen):
-    "A state with `how(t)` in place of each sharded tensor `t`; `seen` remembers tied ones."
+    "Replace each sharded tensor `t` by `how(t)`. `seen` remembers tied ones."
     if hasattr(o, 'full_tensor'):
         if id(o) not in seen: seen[id(o)] = o, how(o) # holding `o` keeps its id from being reused
         return seen[id(o)][1]
@@ -95,7 +95,7 @@ def _unsharded(o, how, seen):
     return o
 
 def _spread(tensor, param):
-    "A whole tensor, or this process's part of one, spread as `param` is."
+    "Shard a whole tensor, or this process's part of one, like `param`."
     if not hasattr(param, 'full_tensor') or not isinstance(tensor, torch.Tensor): return tensor
     tensor, make = tensor.to(param.device), type(param).from_local
     if tensor.shape == param.shape: # all of it is here, so there is no traffic
@@ -122,7 +122,7 @@ def _load_optimizer(opt, state):
 def saving(
     learn, # the `Learner`
 ):
-    "A context for taking or putting back a state on disk: enters `saving` of all callbacks."
+    "Enter `saving` of all callbacks, while a state is saved to disk or loaded."
     with ExitStack() as stack:
         for cb in learn.cbs:
             if hasattr(type(cb), 'saving'): stack.enter_context(cb.saving())
@@ -130,7 +130,7 @@ def saving(
 
 # %% ../../nbs/callback/06_state.ipynb #ff4a98c5
 def _with_state(cbs):
-    "{name: callback} of those that define `state_dict` and `load_state_dict`."
+    "Return {name: callback} of those that define `state_dict` and `load_state_dict`."
     def has(cb, method): return hasattr(type(cb), method)
     return {cb.name: cb for cb in cbs if has(cb, 'state_dict') and has(cb, 'load_state_dict')}
 
@@ -138,7 +138,7 @@ def training_state(
     learn, # the `Learner`, in a fit over a mixture
     whole:bool=True, # gather a sharded model on the first process (all must ask)? else own parts
 )->dict: # parts 'model', 'optimizer', 'random', 'recorder', 'callbacks' and 'fit'
-    "All that the fit needs to resume; the tensors are those of the training, not copies."
+    "Capture all that the fit needs to resume. The tensors are not copied."
     seen = {} # a weight that model and optimizer share is gathered once
     def plain(state): return _unsharded(state, _gather if whole else _own_part, seen)
     smooth, scaler = learn.recorder.smooth_loss, getattr(learn, 'scaler', None)
@@ -157,7 +157,7 @@ def training_state(
 
 # %% ../../nbs/callback/06_state.ipynb #bb15ab67
 def _check_parts(learn, fit):
-    "Raises ValueError if a saved fit is of another model, optimizer, tokenizer or validation set."
+    "Check a saved fit. Raises ValueError if model, optimizer, tokenizer or validation differ."
     same_parts(fit['weights'], _shapes(learn.model), 'weight')
     if 'validation' in fit: same_parts(fit['validation'], _validation(learn), 'validation source')
     same_parts({'optimizer': fit['optimizer']}, {'optimizer': _describe(learn.opt)}, 'the')
@@ -171,8 +171,8 @@ def load_training_state(
     learn, # the `Learner`, with an optimizer
     state:dict, # from `training_state`, of any number of processes; its tensors may be kept
     changed=(), # what of the mixture may differ: 'bs', 'steps', 'schedule', 'sources'
-)->list: # names of callbacks that the state knows nothing of
-    "Put a state back. Raises ValueError naming what does not fit, before anything is changed."
+)->list: # names of callbacks that are not in the state
+    "Restore a state. Raises ValueError naming what does not fit, before changing anything."
     fit, recorder = state['fit'], state['recorder']
     _check_parts(learn, fit)
     learn.dls.train.mixture.load_state_dict(fit['mixture'], changed)

@@ -25,14 +25,14 @@ except ImportError: fcntl = None # Windows: no lock
 
 # %% ../../nbs/callback/05_store.ipynb #216d5369
 def _memory(t):
-    "Equal for two tensors that are the same piece of memory, seen the same way."
+    "Return a key that is equal for two tensors with the same memory and layout."
     start = t.untyped_storage().data_ptr(), t.storage_offset()
     return start, tuple(t.shape), t.stride(), t.dtype
 
 def snapshot(
     state, # nested dicts, lists and tuples of numbers, strings, None, numpy arrays and tensors
-)->tuple: # the state as JSON, and {name: tensor}; a tied tensor is there once
-    "Split a state into JSON and copies of tensors. Raises TypeError naming what is neither."
+)->tuple: # the state as JSON, and {name: tensor}, with tied tensors once
+    "Split a state into JSON and copied tensors. Raises TypeError naming any other type."
     tensors, names = {}, {}
 
     def walk(o, name):
@@ -65,7 +65,7 @@ def restore(
     tree, # the JSON of `snapshot`
     tensors:dict, # its tensors
 ): # the state
-    "Put a state together again."
+    "Rebuild a state."
     def walk(o):
         if isinstance(o, list): return [walk(v) for v in o]
         if not isinstance(o, dict): return o
@@ -142,7 +142,7 @@ def read_snapshot(
 _locks, _pools = {}, {} # {folder: open lock file}, {folder: thread that writes}
 
 def _forget():
-    "A forked child holds no locks, and has no threads."
+    "Forget locks and threads, because a forked child has neither."
     for f in _locks.values(): f.close()
     _locks.clear()
     _pools.clear()
@@ -181,16 +181,16 @@ def _give(path):
 
 # %% ../../nbs/callback/05_store.ipynb #a9d3a74d
 def step_of(
-    name:str, # of a checkpoint, such as 'step-000000000500-valid'
+    name:str, # name of a checkpoint, such as 'step-000000000500-valid'
 )->int:
-    "Steps done when a checkpoint was saved, from its name."
+    "Parse the steps done from the name of a checkpoint."
     return int(name[5:17])
 
 class Store:
-    "A folder of checkpoints that one process at a time writes to, in a thread of its own."
+    "A folder of checkpoints, written by one process at a time in a background thread."
     def __init__(self,
         path, # the folder
-        keep:int=2, # how many of the last to keep, besides the best
+        keep:int=2, # number of recent checkpoints to keep, besides the best
         write:bool=True, # False: only read, as all but one process of a parallel training do
     ):
         "Raises ValueError for keep < 1, RuntimeError if the folder is in use, OSError if read-only."
@@ -201,7 +201,7 @@ class Store:
         if write: self._begin()
 
     def _begin(self):
-        "Take the folder, and read the losses of what is there."
+        "Lock the folder, and read the losses of its checkpoints."
         if not _pools and hasattr(os, 'register_at_fork'):
             os.register_at_fork(after_in_child=_forget)
         self.pool = _pools.setdefault(self.path, ThreadPoolExecutor(1, 'checkpoint'))
@@ -212,11 +212,11 @@ class Store:
             with suppress(ValueError): self.losses[name] = _read_meta(self.path/name)['loss']
 
     def names(self)->list: # oldest first
-        "Names of the checkpoints."
+        "List the names of the checkpoints."
         return sorted(p.name for p in self.path.glob('step-*'))
 
     def best(self)->str: # None where nothing was validated
-        "The checkpoint with the lowest validation loss."
+        "Return the checkpoint with the lowest validation loss."
         known = [(loss, name) for name, loss in self.losses.items() if loss is not None]
         known = [(loss, name) for loss, name in known if loss == loss] # without NaN
         return min(known)[1] if known else None
@@ -255,7 +255,7 @@ def _remove(self:Store, name):
 
 @patch
 def wait(self:Store):
-    "Wait until everything is written; warns if it could not be."
+    "Wait until everything is written. Warns if writing failed."
     saving, self.saving = self.saving, None
     if not saving: return
     try: saving.result()
@@ -275,7 +275,7 @@ def _set_aside(self:Store, name):
 
 @patch
 def load(self:Store)->tuple: # {part: state} of the newest good checkpoint, and its name; or None
-    "Read the newest checkpoint that is whole. Warns of damaged ones; ValueError if all are."
+    "Read the newest whole checkpoint. Warns of damaged ones. Raises ValueError if all are."
     names = self.names()
     for name in reversed(names):
         try:

@@ -1,4 +1,4 @@
-"""Reads the training log of the Hugging Face Trainer, TensorBoard, Weights & Biases, CSV or JSON, and finds its epochs
+"""Read training logs from the Hugging Face Trainer, TensorBoard, Weights & Biases, CSV or JSON, and find their epochs
 
 Docs: https://cptlib.github.io/cptlib/clunk/logs.html.md"""
 
@@ -24,7 +24,7 @@ from .verdict import advised
 
 # %% ../../nbs/clunk/05_logs.ipynb #ce7178bd
 def _varint(b, i):
-    "The integer of 7 bits a byte that starts at `b[i]`, and where it ends."
+    "Decode the integer (7 bits per byte) at `b[i]`. Return it and where it ends."
     x = shift = 0
     while True:
         byte = b[i]
@@ -33,7 +33,7 @@ def _varint(b, i):
         if byte < 128: return x, i
 
 def _fields(b):
-    "(field number, value) of a protocol buffer message; values are ints or bytes."
+    "Yield (field number, value) of a protocol buffer message. Values are ints or bytes."
     i = 0
     while i < len(b):
         key, i = _varint(b, i)
@@ -49,7 +49,7 @@ def _fields(b):
 
 # %% ../../nbs/clunk/05_logs.ipynb #0c85fcf3
 def _scalar(value):
-    "Tag and number of one TensorBoard summary value; None for a number that is not a scalar."
+    "Return tag and number of a TensorBoard summary value, with None if it is not a scalar."
     fields = dict(_fields(value))
     tensor = {1: 1, 4: fields.get(2, b'')} # a plain float, as if it were a tensor
     if 8 in fields: tensor = dict(_fields(fields[8]))
@@ -59,7 +59,7 @@ def _scalar(value):
     return fields[1].decode(), struct.unpack(kind, raw)[0] if readable else None
 
 def _read_events(b):
-    "Rows of a TensorBoard event file, one a step; an unfinished last record is left out."
+    "Read the rows of a TensorBoard event file, one per step, without an unfinished record."
     rows, start = {}, 0
     while start + 12 <= len(b):
         end = start + 12 + int.from_bytes(b[start:start+8], 'little')
@@ -75,12 +75,12 @@ def _read_events(b):
 
 # %% ../../nbs/clunk/05_logs.ipynb #ba9f3717
 def _number(v):
-    "`v` as a float; None where there is nothing, or no number."
+    "Convert `v` to a float, or None if it is not a number."
     try: return float(v)
     except (TypeError, ValueError): return None
 
 def _from_columns(columns):
-    "Rows from {name: values}, values as a list or a dict."
+    "Make rows from {name: values}, with values as a list or a dict."
     def as_list(values): return list(values.values()) if isinstance(values, dict) else values
     lists = {k: as_list(v) for k, v in columns.items()}
     rows = []
@@ -89,7 +89,7 @@ def _from_columns(columns):
     return rows
 
 def _from_json(d):
-    "Rows in the content of a JSON file: rows, losses, or columns."
+    "Make rows from the content of a JSON file: rows, losses, or columns."
     if isinstance(d, dict):
         columns = {k: v for k, v in d.items() if isinstance(v, (list, dict))}
         if columns: return _from_columns(columns)
@@ -97,7 +97,7 @@ def _from_json(d):
     return [row if isinstance(row, dict) else {'loss': row} for row in rows]
 
 def _from_lines(lines):
-    "Rows of JSON-lines; a broken last line is one that is still being written."
+    "Read rows of JSON-lines, ignoring an unfinished last line."
     rows = []
     for i, line in enumerate(lines):
         try: rows.append(json.loads(line))
@@ -108,7 +108,7 @@ def _from_lines(lines):
 
 # %% ../../nbs/clunk/05_logs.ipynb #5251b4e4
 def _from_table(lines):
-    "Rows of a table with a header (commas, semicolons or tabs), or of one number a line."
+    "Read a table with a header (commas, semicolons or tabs), or one number per line."
     if _number(lines[0]) is not None: return [{'loss': line} for line in lines]
     delimiter = max(',;\t', key=lines[0].count)
     return list(csv.DictReader(lines, delimiter=delimiter))
@@ -119,7 +119,7 @@ class _File(NamedTuple):
     state: dict # the whole file if it is the state of the Trainer, else empty
 
 def _read_text(path):
-    "The text of a file. Raises ValueError if there is none."
+    "Read the text of a file. Raises ValueError if there is none."
     try: text = path.read_text(encoding='utf-8-sig').strip()
     except UnicodeDecodeError:
         raise ValueError('this is no text; give a CSV, JSON or JSON-lines file, '
@@ -128,7 +128,7 @@ def _read_text(path):
     return text
 
 def _read_file(path):
-    "The `_File` at `path`."
+    "Read the `_File` at `path`."
     if 'tfevents' in path.name: return _File(_read_events(path.read_bytes()), {})
     text = _read_text(path)
     lines = [line for line in text.splitlines() if line.strip()]
@@ -151,12 +151,12 @@ _VALID = re.compile(r'^(?:e?val|valid|validation|test|dev)_(?:(.*)_)?(loss|acc)(
 _NO_TRAINING = re.compile('val|test|dev|_min|_max')
 
 def _plain(name):
-    "A name in lower case, without the run and without punctuation."
+    "Normalize a name: lower case, without the run name and punctuation."
     without_run = str(name).split(' - ')[-1]
     return re.sub('[^a-z0-9]+', '_', without_run.lower()).strip('_')
 
 def _candidates(names, want):
-    "Those of `names` that could be the column `want`."
+    "Find the `names` that could be the column `want`."
     for known in _KNOWN[want]:
         hits = [name for name in names if _plain(name) == known]
         if hits: return hits
@@ -165,7 +165,7 @@ def _candidates(names, want):
     return [name for name in losses if not _NO_TRAINING.search(_plain(name))]
 
 def _pick(names, want):
-    "The column `want`, or None. Raises ValueError where two could be the loss."
+    "Pick the column `want`, or None. Raises ValueError if two could be the loss."
     hits = _candidates(names, want)
     if len(hits) > 1 and want == 'loss':
         raise ValueError(f'columns {hits} could all be the training loss; '
@@ -174,12 +174,12 @@ def _pick(names, want):
 
 # %% ../../nbs/clunk/05_logs.ipynb #71c763ba
 class _Columns(NamedTuple):
-    "Which columns a log has."
+    "The columns of a log."
     picked: dict # {'loss', 'step', 'epoch' or 'lr': name or None}
-    validation: list # names of the columns of validations
+    validation: list # names of the validation columns
 
 def _columns(rows, column=None):
-    "The `_Columns` of `rows`. Raises ValueError if there is no loss."
+    "Find the `_Columns` of `rows`. Raises ValueError if there is no loss."
     filled = [name for row in rows for name, v in row.items() if _number(v) is not None]
     names = list(dict.fromkeys(filled))
     listed = ', '.join(map(repr, names))
@@ -196,13 +196,13 @@ def _columns(rows, column=None):
 
 # %% ../../nbs/clunk/05_logs.ipynb #13a63e9f
 def _decimals(epoch):
-    "The number of decimals, 1 to 5, that fractional epochs are rounded to; None if they are not."
+    "Find how many decimals, 1 to 5, epochs are rounded to, or None if they are not."
     for digits in range(1, 6):
         if np.allclose(np.round(epoch, digits), epoch, atol=1e-9): return digits
     return None
 
 def _steps_per_epoch(step, epoch, hint=None):
-    "Steps of an epoch from steps [n] and fractional epochs [n]; None if no whole number fits."
+    "Find the steps per epoch from steps and epochs [n], or None if no whole number fits."
     usable = (epoch > 0) & (step > 0)
     s, e = step[usable].astype(float), epoch[usable].astype(float)
     if not len(s): return None
@@ -228,7 +228,7 @@ class _Epochs(NamedTuple):
     straddles: np.ndarray # whether a point may hold steps of two epochs [n]
 
 def _epochs_by_length(step, every, per_epoch):
-    "The `_Epochs` of points at `step`, where an epoch has `per_epoch` steps."
+    "Find the `_Epochs` of points at `step`, with `per_epoch` steps per epoch."
     done = step + 1 if step[0] == 0 else step # a log counts the steps from 0, or those done
     since = np.diff(done, prepend=done[0] - every)
     before = np.maximum(done - np.minimum(since, every), 0)
@@ -236,7 +236,7 @@ def _epochs_by_length(step, every, per_epoch):
     return _Epochs(number.astype(int), before//per_epoch != number)
 
 def _epochs_by_column(epoch, every):
-    "The `_Epochs` of points with an epoch column."
+    "Find the `_Epochs` of points with an epoch column."
     fractional = (epoch % 1 != 0).any()
     if not fractional: number = epoch
     elif epoch[0] == 0: number = np.floor(epoch)
@@ -247,7 +247,7 @@ def _epochs_by_column(epoch, every):
     return _Epochs(number.astype(int), new & ~last_ended & (every > 1))
 
 def _epochs(step, epoch, every, per_epoch):
-    "The `_Epochs` of the points of a log."
+    "Find the `_Epochs` of the points of a log."
     if per_epoch: return _epochs_by_length(step, every, per_epoch)
     return _epochs_by_column(epoch, every)
 
@@ -255,10 +255,10 @@ def _epochs(step, epoch, every, per_epoch):
 @dataclass
 class Log:
     "A training log, ready for `detect_clunks`."
-    losses: np.ndarray # [n] nats, one a point; NaN where the run had none
+    losses: np.ndarray # [n] nats, one per point; NaN where the run had none
     starts: np.ndarray # first point of each epoch
     step: np.ndarray # [n] step of the run at each point, as logged
-    every: int # steps that a point stands for
+    every: int # steps per point
     notes: list = field(default_factory=list) # what was found, and what limits the conclusion
     lr: np.ndarray = None # [n] learning rate
     validation: dict = field(default_factory=dict) # {'loss' or 'accuracy': {source: [k, 2]}}
@@ -268,7 +268,7 @@ class Log:
     def detect(self,
         alpha:float=0.01, # false alarms accepted per run
     )->ClunkReport:
-        "The report. Its boundaries are named by the step of the run, its slopes are per step."
+        "Return the report, with boundaries as steps of the run, and slopes per step."
         metadata = None if self.lr is None else dict(lr=self.lr)
         report = detect_clunks(self.losses, self.starts, alpha, metadata)
         boundaries = []
@@ -278,7 +278,7 @@ class Log:
         return advised(replace(report, boundaries=boundaries), **self.validation)
 
     def _per_step(self, jump):
-        "The jump with slopes per step, instead of per point."
+        "Convert the slopes of a jump from per point to per step."
         if jump is None: return None
         slopes = tuple(slope/self.every for slope in jump.slopes)
         change, p = jump.slope_change
@@ -287,7 +287,7 @@ class Log:
     def plot(self,
         report:ClunkReport, # what `detect` returned
     ): # matplotlib `Figure`
-        "The picture of the report, over the steps of the run."
+        "Plot the report over the steps of the run."
         points = [int(start) for start in self.starts[1:]]
         boundaries = [replace(b, index=i) for b, i in zip(report.boundaries, points)]
         fig = replace(report, boundaries=boundaries).plot()
@@ -299,12 +299,12 @@ class Log:
 
 # %% ../../nbs/clunk/05_logs.ipynb #e8272f5c
 def _values(rows, column):
-    "A column as an array [n], with NaN where there is no number."
+    "Return a column as an array [n], with NaN where there is no number."
     numbers = [_number(row.get(column)) for row in rows]
     return np.array([np.nan if v is None else v for v in numbers])
 
 def _points(rows, picked):
-    "{loss, step, epoch, lr: [n]} of the rows with a loss, by step, without repeats; and notes."
+    "Return {loss, step, epoch, lr: [n]} of rows with a loss, without repeats, and notes."
     rows = [row for row in rows if _number(row.get(picked['loss'])) is not None]
     table = {}
     for want, column in picked.items():
@@ -323,11 +323,11 @@ def _points(rows, picked):
 
 # %% ../../nbs/clunk/05_logs.ipynb #cb666bd8
 def _checkpoint_step(state):
-    "The step in the name of the folder of a Trainer's state."
+    "Return the step in the folder name of a Trainer's state."
     return int('0' + re.sub(r'\D', '', state.parent.name))
 
 def _find_file(path):
-    "`path`, or the log in a folder: the newest state of the Trainer, or the one event file."
+    "Find the log in `path`: the file itself, the newest Trainer state, or the event file."
     path = Path(path)
     if not path.exists(): raise ValueError('no such file; check the path')
     if not path.is_dir(): return path
@@ -342,18 +342,18 @@ def _find_file(path):
 
 # %% ../../nbs/clunk/05_logs.ipynb #f4385bdd
 class _EpochLength(NamedTuple):
-    "How long an epoch is."
-    steps: int|None # None if only the epoch column tells
+    "The length of an epoch."
+    steps: int|None # None if only the epoch column is known
     told_by: str # how we know, in words
 
 def _hint(state):
-    "Steps of an epoch as the state of the Trainer implies them; None if it does not."
+    "Return the steps per epoch that the Trainer's state implies, or None."
     steps, epochs = state.get('max_steps') or 0, state.get('num_train_epochs') or 1
     if not (isinstance(steps, int) and isinstance(epochs, int)): return None
     return steps//epochs if steps % epochs == 0 else None
 
 def _epoch_length(points, state, steps_per_epoch, column):
-    "The `_EpochLength` of a log. Raises ValueError if nothing tells."
+    "Find the `_EpochLength` of a log. Raises ValueError if it is unknown."
     if steps_per_epoch is not None:
         if steps_per_epoch < 1:
             raise ValueError(f'{steps_per_epoch} steps an epoch; give a whole number of 1 or more')
@@ -370,21 +370,21 @@ def _epoch_length(points, state, steps_per_epoch, column):
 def _epoch_sizes(number): return np.unique(number, return_counts=True)[1]
 
 def _looks_smoothed(log):
-    "Whether the losses of a `Log` look like a running mean."
+    "Tell whether the losses of a `Log` look like a running mean."
     epochs = np.split(log.losses, log.starts)
     autocorrelation = difference_autocorrelation(*[y[np.isfinite(y)] for y in epochs])
     limit = -0.2 if len(log.losses) > 48 else 0
     return autocorrelation > limit
 
 def _about_epochs(log, name, number, length):
-    "How many losses and epochs a `Log` has."
+    "Describe how many losses and epochs a `Log` has."
     often = f'one every {log.every} steps' if log.every > 1 else 'one a step'
     of_steps = f' of {length.steps} steps' if length.steps else ''
     return (f'{len(log.losses)} losses (column {name!r}), {often}; '
             f'{len(_epoch_sizes(number))} epochs{of_steps} ({length.told_by}).')
 
 def _about_points(log, number, length, left_out):
-    "Whether a `Log` has enough points, and what their averages hide; or an empty string."
+    "Say if a `Log` has too few points, or what averages hide; else an empty string."
     every, n = log.every, int(np.median(_epoch_sizes(number)))
     if n < 10:
         better = max(1, (length.steps or n*every)//60)
@@ -396,7 +396,7 @@ def _about_points(log, number, length, left_out):
             f'but where within {every} steps it happened cannot be told.{straddling}')
 
 def _about(log, name, number, length, left_out):
-    "Notes on a `Log`."
+    "Write the notes on a `Log`."
     notes = [_about_epochs(log, name, number, length), _about_points(log, number, length, left_out)]
     if _looks_smoothed(log):
         notes.append('The losses look smoothed: that shrinks a step down and can fake one. '
@@ -407,7 +407,7 @@ def _about(log, name, number, length, left_out):
 
 # %% ../../nbs/clunk/05_logs.ipynb #318066a5
 def _validation(rows, names, step):
-    "{'loss' or 'accuracy': {source: [k, 2] steps and values}}; 'loss' is a source without a name."
+    "Return {'loss' or 'accuracy': {source: [k, 2]}}, with 'loss' for an unnamed source."
     out, at = dict(loss={}, accuracy={}), 0.
     for row in rows:
         here = _number(row.get(step))
@@ -421,7 +421,7 @@ def _validation(rows, names, step):
     return out
 
 def _without_zeros(losses, state):
-    "Losses [n] with the Trainer's zeros as NaN, and notes. Raises ValueError if none is finite."
+    "Turn the Trainer's zeros into NaN, with notes. Raises ValueError if none is finite."
     zero = (losses == 0) & bool(state)
     losses = np.where(zero, np.nan, losses)
     if not np.isfinite(losses).any():
@@ -433,7 +433,7 @@ def _without_zeros(losses, state):
 
 # %% ../../nbs/clunk/05_logs.ipynb #2060c296
 def _check_epochs(number, step, told_by):
-    "ValueError unless the epochs of the points increase."
+    "Raise ValueError unless the epochs of the points increase."
     if (np.diff(number) < 0).any():
         raise ValueError(f'the epoch goes back from {number.max()} to {number[-1]}; '
                          'give the log of one run')
@@ -443,7 +443,7 @@ def _check_epochs(number, step, told_by):
                          'give the log of a longer run')
 
 def _as_log(rows, state, steps_per_epoch, column):
-    "The `Log` in the rows of a file."
+    "Make a `Log` from the rows of a file."
     picked, validation = _columns(rows, column)
     points, notes = _points(rows, picked)
     losses, zero_notes = _without_zeros(points['loss'], state)
@@ -466,12 +466,12 @@ def _as_log(rows, state, steps_per_epoch, column):
 
 def read_log(
     path, # log file, or a folder with one, such as the output folder of a Trainer
-    steps_per_epoch:int|None=None, # steps of an epoch, where the log does not tell
-    column:str|None=None, # name of the training loss, if it is not one of the usual
+    steps_per_epoch:int|None=None, # steps per epoch, if the log does not say
+    column:str|None=None, # column of the training loss, if its name is unusual
 )->Log:
     """Read a trainer_state.json, CSV, JSON, JSON-lines or TensorBoard event file.
 
-    Raises ValueError with the file, the trouble and the way out."""
+    Raises ValueError that names the file, the problem and the fix."""
     try:
         file = _read_file(_find_file(path))
         return _as_log(file.rows, file.state, steps_per_epoch, column)

@@ -55,7 +55,7 @@ class MixtureLoader:
     "The next `every` batches of a mixture as (x, y). `ids` says which rows the last one held."
     def __init__(self,
         mixture:Mixture, # what to serve
-        every:int=None, # batches in a pass, between two validations (default: all steps of the mixture)
+        every:int=None, # batches in a pass, between two validations (default: all of the mixture)
         device=None, # where batches go (default: the host)
         workers:int=0, # worker processes that read rows; 0 = read in this process
     ):
@@ -118,8 +118,9 @@ def _messages(m, steps, bytes=2**21):
 def _read_by_workers(self:MixtureLoader):
     while True:
         m, segments = self.mixture, self.mixture.segments
-        dl = torch.utils.data.DataLoader(_Rows(m), sampler=_messages(m, self.every), batch_size=None,
-                                         num_workers=self.workers, collate_fn=_as_is)
+        dl = torch.utils.data.DataLoader(
+            _Rows(m), sampler=_messages(m, self.every), batch_size=None,
+            num_workers=self.workers, collate_fn=_as_is)
         batches = (batch for plans, tokens in dl for batch in zip(plans, tokens))
         for batch in batches:
             if m.segments is not segments: break
@@ -129,8 +130,8 @@ def _read_by_workers(self:MixtureLoader):
 def even_passes(
     steps:int, # steps of the training
     every:int, # steps between two validations that you would like
-)->int: # the largest number from `every`/2 to `every` that divides `steps`; `every` if there is none
-    "Steps between two validations that add up to those of the training. Warns if there is no such number."
+)->int: # the largest number from `every`/2 to `every` that divides `steps`; without one, `every`
+    "Steps between two validations that add up to those of the training. Warns if they cannot."
     lowest = (every + 1)//2
     for k in range(min(every, steps), lowest - 1, -1):
         if steps % k == 0: return k
@@ -166,14 +167,16 @@ class ValidLoader:
         device=None, # where batches go (default: the host)
     ):
         "Raises ValueError for no sources."
-        if not sources: raise ValueError("no validation sources: give ValidLoader at least one Source")
+        if not sources:
+            raise ValueError("no validation sources: give ValidLoader at least one Source")
         store_attr('sources,bs,device')
         self.names = tuple(s.name for s in sources)
         self.dataset, self.ids = sources, None
         self.parts = [] # a (source, rows) for each batch
         for i, s in enumerate(sources):
             picked = evenly(len(s), rows or len(s))
-            self.parts += [(i, picked[j:j+bs]) for j in range(0, len(picked), bs)]
+            for j in range(0, len(picked), bs):
+                self.parts.append((i, picked[j:j+bs]))
 
     def __len__(self): return len(self.parts)
 
@@ -217,8 +220,8 @@ def dls(self:Mixture,
 
 # %% ../../nbs/data/11_loader.ipynb #796acbba
 class MixtureSteps(torch.utils.data.Dataset):
-    """The batches of a mixture by step: `input_ids` and `labels`, int64 [rows, row_len+1]. Labels are
-    -100 where there is nothing to predict."""
+    """The batches of a mixture by step: `input_ids` and `labels`, int64 [rows, row_len+1]. Labels
+    are -100 where there is nothing to predict."""
     def __init__(self,
         mixture:Mixture, # what to serve
     ):
@@ -235,6 +238,7 @@ class MixtureSteps(torch.utils.data.Dataset):
         **kwargs, # more arguments of `torch.utils.data.DataLoader`, such as `num_workers`
     )->torch.utils.data.DataLoader:
         "A PyTorch `DataLoader` over the steps, in order."
-        return torch.utils.data.DataLoader(self, batch_size=1, shuffle=False, collate_fn=_only, **kwargs)
+        return torch.utils.data.DataLoader(self, batch_size=1, shuffle=False, collate_fn=_only,
+                                           **kwargs)
 
 def _only(items): return items[0]

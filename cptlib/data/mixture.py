@@ -1,4 +1,4 @@
-"""Decides which rows every batch holds, with exact shares and a fresh shuffle in every epoch, and resumes at any step at once
+"""Decides which rows every batch holds, with exact shares, a fresh shuffle in every epoch, and instant resume at any step
 
 Docs: https://cptlib.github.io/cptlib/data/mixture.html.md"""
 
@@ -131,14 +131,14 @@ class Planner:
         rank:int=0, # which slice of each batch this process reads
         world:int=1, # number of processes that share each batch
         find=None, # (sources, rows) -> their places, as `Reader.find` (default: not located)
-        anchors=None, # {segment: (a step, rows dealt before it)}, where known
+        anchors=None, # {index of a segment: (a step, rows dealt before it)}, where known
     ):
         store_attr('sources,seed,rank,world,find')
         self.segments = tuple(segments)
         self.names = [s.name for s in sources]
         # All caches. Each saves time and nothing else: without it, the same answer is computed again.
         self._streams = {} # names of streams -> their `Streams`. Equals a new `Streams`
-        self._blocks = {} # (segment, whole batches?) -> last block planned. Equals planning it again
+        self._blocks = {} # (segment, whole batches?) -> last block. Equals planning it again
         self.anchors = dict(anchors or {}) # Equals dealing from the segment's first step on
 
     def __getstate__(self): return self.__dict__ | dict(_streams={}, _blocks={}, find=None)
@@ -251,8 +251,8 @@ def plan(self:Planner,
 @patch
 def places(self:Planner,
     ids:Ids, # what to read
-):
-    "Where the rows of `ids` lie, if it is a plan remembered here; None for any other rows."
+)->np.ndarray: # [rows] places in the reader's window; None for any other rows
+    "Where the rows of `ids` lie, if it is one of the plans remembered here."
     for block in self._blocks.values():
         if block.places is None or not block.holds(ids.step): continue
         i = ids.step - block.first
@@ -601,8 +601,8 @@ def _check_state(self:Mixture, state, changed):
 
 # %% ../../nbs/data/10_mixture.ipynb #124ab209
 def _new_progress(was, state, steps):
-    """The clock of progress from the state's step on, in a training of `steps` that followed the clock
-    `was` before. None if that training was over."""
+    """The clock of progress from the state's step on, in a training of `steps` that followed the
+    clock `was` before. None if that training was over."""
     step, done = state['step'], min(float(was.at(state['step'])), 1.)
     if steps == state['steps']: return was
     if steps <= step:

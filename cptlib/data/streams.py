@@ -23,16 +23,16 @@ def check_list(
     what:str='sources', # what the error message calls it
 ):
     "Raises TypeError for anything but a list of sources."
-    is_source = [hasattr(s, 'row_len') for s in sources] if isinstance(sources, (list, tuple)) else [False]
-    if all(is_source): return
+    is_list = isinstance(sources, (list, tuple))
+    if is_list and all(hasattr(s, 'row_len') for s in sources): return
     got = 'one' if hasattr(sources, 'row_len') else f'a {type(sources).__name__}'
     raise TypeError(f"{what}: give a list of Sources, such as [prose, code], not {got}")
 
 def _check_pair(a, b):
     "Raises ValueError if sources `a` and `b` cannot stand in one batch."
     if b.row_len != a.row_len:
-        raise ValueError(f"Source {b.name!r} has rows of {b.row_len} tokens, {a.name!r} of {a.row_len}; "
-                         "prepare both with one row_len")
+        raise ValueError(f"Source {b.name!r} has rows of {b.row_len} tokens, "
+                         f"{a.name!r} of {a.row_len}; prepare both with one row_len")
     if diff := fingerprint_diff(a.fingerprint, b.fingerprint):
         raise ValueError(f"Source {b.name!r} was made with another tokenizer than {a.name!r}: "
                          f"{'; '.join(diff)}. Prepare both with one")
@@ -40,8 +40,8 @@ def _check_pair(a, b):
 def check_sources(
     sources:list, # `Source`s
 ):
-    """Raises TypeError for anything but a list of sources. Raises ValueError for no sources, for two
-    with the same name, and for two that cannot stand in one batch."""
+    """Raises TypeError for anything but a list of sources. Raises ValueError for no sources, for
+    two with the same name, and for two that cannot stand in one batch."""
     check_list(sources)
     if not sources: raise ValueError("no sources: give Mixture at least one Source")
     names = [s.name for s in sources]
@@ -98,16 +98,19 @@ class Streams:
         index = {name: i for i, name in enumerate(by_name)}
         self.source = np.array([index[name] for name, _ in parts]) # [streams] index of the source
         self.keys = np.array([_key(seed, n) for n in names], np.uint64) # [streams]
-        self.halves = {i: _half(by_name[name], half) for i, (name, half) in enumerate(parts) if half}
-        rows = [len(self.halves.get(i, by_name[name])) for i, (name, _) in enumerate(parts)]
-        self.size = np.array(rows) # [streams] rows in an epoch
+        self.size = np.array([len(by_name[name]) for name, _ in parts]) # [streams] rows in an epoch
+        self.halves = {} # stream -> rows of the half that it reads
+        for i, (name, half) in enumerate(parts):
+            if not half: continue
+            self.halves[i] = _half(by_name[name], half)
+            self.size[i] = len(self.halves[i])
 
     def __len__(self): return len(self.size)
 
 # %% ../../nbs/data/09_streams.ipynb #66f11968
 @patch
 def shuffle(self:Streams,
-    pos:np.ndarray, # [m] positions in a stream, counted through all its epochs; rising if `stream` is a number
+    pos:np.ndarray, # [m] positions, counted through all epochs; rising if `stream` is a number
     stream, # the stream, or [m] one for each position
 )->tuple: # epochs [m], rows [m]
     "The epoch and the row at each position. Rows of a half are counted within the half."
@@ -134,14 +137,15 @@ def _positions(dealt, part):
     given = np.diff(dealt, axis=0) # [n, streams] rows that each step deals
     n, streams = given.shape
     bs = given[0].sum()
-    cell = np.repeat(np.arange(n*streams), given.ravel()).reshape(n, bs)[:, part]
+    cell = np.repeat(np.arange(n*streams), given.ravel()) # step*streams + stream
+    cell = cell.reshape(n, bs)[:, part]
     ahead = given.cumsum(1) - given # [n, streams] rows of the batch before those of the stream
     begin = (dealt[:-1] - ahead).ravel()
     return cell % streams, begin[cell] + np.arange(bs)[part]
 
 @patch
 def _shuffle_all(self:Streams, pos, stream):
-    "As `shuffle` for 1-D arrays. Up to 16 streams are faster one by one, with a key for each epoch."
+    "As `shuffle`. Up to 16 streams are faster one by one, with one key for most blocks."
     if len(self) > 16: return self.shuffle(pos, stream)
     epoch, row = np.empty(pos.size, np.int64), np.empty(pos.size, np.int64)
     by_stream = stream.astype(np.uint8).argsort(kind='stable')
@@ -181,15 +185,16 @@ class Reader:
 
     def _span(self):
         "The window; None if the files are too far apart in memory for one array."
-        tokens, address = self.dtype.itemsize, [s.view.__array_interface__['data'][0] for s in self.sources]
+        size = self.dtype.itemsize
+        address = [s.view.__array_interface__['data'][0] for s in self.sources]
         lowest = self.sources[int(np.argmin(address))]
-        self.start = np.array([(a - min(address))//tokens for a in address]) # [sources] in tokens
+        self.start = np.array([(a - min(address))//size for a in address]) # [sources] in tokens
         self.stride = np.array([s.stride for s in self.sources]) # [sources] tokens between two rows
         self.row = np.dtype((self.dtype, (lowest.row_len + 1,)))
         items = int((self.start + self.stride*self.size).max())
         if items*self.row.itemsize > np.iinfo(np.intp).max: return None
         first = lowest.view[0].view(f'V{self.row.itemsize}') # a row as one item is copied faster
-        return as_strided(first, (items,), (tokens,), writeable=False)
+        return as_strided(first, (items,), (size,), writeable=False)
 
 # %% ../../nbs/data/09_streams.ipynb #570cb035
 @patch
@@ -217,6 +222,16 @@ def _check_rows(self:Reader, source, row):
     raise IndexError(f"Source {self.sources[i].name!r} has {self.size[i]} rows, no row {r}")
 
 @patch
+def _by_source(self:Reader, source, row, dtype):
+    "As `take`, for rows that exist and without a window."
+    tokens = np.empty((len(source), self.sources[0].row_len + 1), dtype or self.dtype)
+    cuts = np.flatnonzero(source[1:] != source[:-1]) + 1 # where another source begins
+    cuts = [0, *cuts.tolist(), len(source)]
+    for lo, hi in zip(cuts, cuts[1:]):
+        self.sources[source[lo]].take(row[lo:hi], tokens[lo:hi])
+    return tokens
+
+@patch
 def take(self:Reader,
     source:np.ndarray, # [n] indices of sources
     row:np.ndarray, # [n] rows
@@ -224,7 +239,5 @@ def take(self:Reader,
 )->np.ndarray: # [n, row_len+1] tokens
     "Some rows, in order. Raises IndexError for a row that its source does not have."
     self._check_rows(source, row)
-    if self.window is not None: return self.read(self.find(source, row), dtype)
-    begins = np.flatnonzero(np.diff(source, prepend=-1)).tolist() # where another source begins
-    parts = [self.sources[source[lo]].take(row[lo:hi]) for lo, hi in zip(begins, [*begins[1:], len(source)])]
-    return np.concatenate(parts).astype(dtype or self.dtype, copy=False)
+    if self.window is None: return self._by_source(source, row, dtype)
+    return self.read(self.find(source, row), dtype)

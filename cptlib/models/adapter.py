@@ -1,4 +1,4 @@
-"""Train a LoRA or DoRA adapter beside frozen weights, switch it off, save it, merge it, combine several; and a base in 4 bits
+"""Train a LoRA or DoRA adapter beside frozen weights, in full precision or 4 bits, then save, merge or combine adapters
 
 Docs: https://cptlib.github.io/cptlib/models/adapter.html.md"""
 
@@ -19,7 +19,7 @@ from transformers import BitsAndBytesConfig, PreTrainedModel
 
 # %% ../../nbs/models/05_adapter.ipynb #3a6c1005
 def _peft():
-    "The package peft. Raises ModuleNotFoundError that says how to install it."
+    "Import peft. Raises ModuleNotFoundError that says how to install it."
     try:
         import peft
     except ModuleNotFoundError as e:
@@ -69,7 +69,7 @@ def add_adapter(
     return lm
 
 def _trained(lm):
-    "The parameters that are trained, by name."
+    "Return the trained parameters by name."
     return {n: p for n, p in lm.named_parameters() if p.requires_grad}
 
 @patch
@@ -95,7 +95,7 @@ def load_state_dict(self:CausalLM, state, *args, **kwargs):
 def adapter_off(
     model, # a `CausalLM` with an adapter, or a `Learner` with one
 ):
-    "A context with the model as it was before training. Raises ValueError if it has no adapter."
+    "Switch the adapter off inside this context. Raises ValueError if there is none."
     lm = model if isinstance(model, CausalLM) else getattr(model, 'model', model)
     if not hasattr(lm.model, 'disable_adapter'):
         raise ValueError(f'{type(lm.model).__name__} has no adapter to switch off; '
@@ -144,7 +144,7 @@ def open_adapted(
 def combine_adapters(
     lm:CausalLM, # a model with several adapters, from `open_adapted`
     weights:dict, # {name of an adapter: weight}
-    name:str='combined', # of the new adapter
+    name:str='combined', # name of the new adapter
     how:str='cat', # peft's 'cat' (exact), 'svd' (exact up to its rank), 'ties', 'dare_linear', ...
     **kwargs, # passed on to peft's `add_weighted_adapter`
 )->CausalLM: # the same object, with the new adapter active

@@ -21,7 +21,7 @@ from transformers import GenerationConfig
 
 # %% ../../nbs/models/06_card.ipynb #efa4853a
 def _cell(value):
-    "A value as text, with a dash for NaN and infinity."
+    "Format a value, with a dash for NaN and infinity."
     if isinstance(value, float): return f'{value:,.4g}' if math.isfinite(value) else '–'
     if isinstance(value, int): return f'{value:,}'
     return str(value)
@@ -29,7 +29,7 @@ def _cell(value):
 def _row(cells): return '| ' + ' | '.join(cells) + ' |'
 
 def _table(df):
-    "A DataFrame as Markdown."
+    "Format a DataFrame as Markdown."
     columns = [df.index.name or '', *df.columns]
     lines = [_row(columns), '|' + ' --- |'*len(columns)]
     for name, values in zip(df.index, df.to_numpy(object), strict=True):
@@ -51,26 +51,26 @@ def versions(
 
 # %% ../../nbs/models/06_card.ipynb #b015262f
 def _mixture_part(learn):
-    "Table of the mixture: rows, tokens and epochs of each source, and its loss if `DataMix` ran."
+    "Tabulate rows, tokens and epochs of each source, and its loss if `DataMix` ran."
     data_mix = getattr(learn, 'data_mix', None)
     if data_mix is not None and len(data_mix.log): return _table(data_mix.table())
     delivered = pd.DataFrame(learn.dls.train.mixture.delivered()).T
     return _table(delivered.rename_axis('source').astype(dict(rows=int, tokens=int)))
 
 def _accuracy_part(learn):
-    "Table of accuracy and loss before and after."
+    "Tabulate accuracy and loss before and after."
     tracker = getattr(learn, 'accuracy_tracker', None)
     if tracker is None or not tracker.records: return 'Not measured.'
     return _table(tracker.table())
 
 def _memorization_part(learn):
-    "The report of the `ClunkDetector`."
+    "Return the report of the `ClunkDetector`."
     detector = getattr(learn, 'clunk_detector', None)
     report = detector.report if detector is not None and detector.online else 'Not tested.'
     return f'```text\n{report}\n```'
 
 def _settings(learn):
-    "What the training was started with, by name."
+    "Return the settings of the training, by name."
     m = learn.dls.train.mixture
     tokens = [d['tokens'] for d in m.delivered().values()]
     trained = [p.numel() for p in learn.model.parameters() if p.requires_grad]
@@ -79,7 +79,7 @@ def _settings(learn):
             'trained parameters': sum(trained), 'schedule': str(m.schedule)}
 
 def _list(values):
-    "A dict as a Markdown list, with commas in large numbers."
+    "Format a dict as a Markdown list, with commas in large numbers."
     lines = []
     for name, value in values.items():
         text = f'{value:,}' if isinstance(value, int) else str(value)
@@ -89,7 +89,7 @@ def _list(values):
 def card_text(
     learn, # the `Learner`, after a fit
 )->str: # Markdown
-    "Return what a training did, for people."
+    "Describe a training run in Markdown."
     parts = {
         'Mixture': _mixture_part(learn),
         'Learned and kept': _accuracy_part(learn),
@@ -100,7 +100,7 @@ def card_text(
 
 # %% ../../nbs/models/06_card.ipynb #ab430703
 def _objection(settings):
-    "Why transformers would not save these generation settings; None if it would."
+    "Return why transformers would not save these generation settings, or None."
     try:
         settings.validate(strict=True)
     except ValueError as e:
@@ -123,7 +123,7 @@ def mend_generation(
 
 # %% ../../nbs/models/06_card.ipynb #a834989b
 def _front_matter(lm, adapted, about):
-    "What the Hub reads: base model, library and tags, as YAML."
+    "Write the YAML that the Hub reads: base model, library and tags."
     tags = ['continued-pretraining', 'cptlib']
     if adapted: tags.append('lora')
     base = getattr(lm.base, 'name_or_path', '') or None
@@ -134,7 +134,7 @@ def _front_matter(lm, adapted, about):
 def save_folder(
     learn, # a `Learner` of a `CausalLM`
     path, # folder to make
-    merge:bool=False, # add the adapter to the weights (default: save it alone)
+    merge:bool=False, # merge the adapter into the weights (default: save it alone)
     **about, # more front matter, such as license='apache-2.0' or language='en'
 ):
     """Write model, tokenizer and model card.

@@ -26,13 +26,13 @@ except ModuleNotFoundError as e:
 
 # %% ../../nbs/models/04_pretrained.ipynb #067c25f3
 def _eight_tokens(model):
-    "Token ids [1, 8] to try a model on."
+    "Make token ids [1, 8] to try a model on."
     vocab = model.config.get_text_config().vocab_size
     return torch.arange(8, device=model.device)[None] % vocab
 
 @torch.no_grad()
 def _tried(model, x, body=False, **kwargs):
-    "What a model (or its body) returns for token ids `x`, in evaluation mode."
+    "Run a model (or its body) on token ids `x`, in evaluation mode."
     part = model.base_model if body else model
     with evaluating(model): return part(input_ids=x, use_cache=False, **kwargs)
 
@@ -59,7 +59,7 @@ def check_causal(
 
 # %% ../../nbs/models/04_pretrained.ipynb #5f89d4ba
 class Head(nn.Module):
-    "Hidden states -> logits: a matrix, a scale, and a soft cap."
+    "Turn hidden states into logits with a matrix, a scale and a soft cap."
     def __init__(self,
         linear:nn.Module, # the output embeddings
         scale:float=1., # logits are multiplied by this (Cohere, Granite)
@@ -81,7 +81,7 @@ class Head(nn.Module):
 
 # %% ../../nbs/models/04_pretrained.ipynb #b27fb46b
 def _close(a, b):
-    "Whether two outputs agree up to rounding."
+    "Tell whether two outputs agree up to rounding."
     largest = b.abs().max().item()
     return torch.allclose(a.float(), b.float(), rtol=1e-3, atol=1e-3*largest)
 
@@ -122,7 +122,7 @@ class CausalLM(nn.Module):
     "A model from transformers, ready for training: token ids [rows, positions] -> `LazyLogits`."
     def __init__(self,
         model, # `PreTrainedModel`, or a `PeftModel` around one
-        tokenizer=None, # its tokenizer; sources made by another tokenizer are refused
+        tokenizer=None, # its tokenizer; sources made with a different one raise an error
         logits:int=2**25, # logits to compute at a time
     ):
         super().__init__()
@@ -140,7 +140,7 @@ class CausalLM(nn.Module):
 
     @property
     def base(self):
-        "The model from transformers, without an adapter's wrapper."
+        "Return the model from transformers, without an adapter's wrapper."
         return self.model.get_base_model() if hasattr(self.model, 'get_base_model') else self.model
     @property
     def config(self): return self.base.config
@@ -162,7 +162,7 @@ class CausalLM(nn.Module):
         return LazyLogits(hidden, head, logits=self.logits_at_once)
 
 def _check_row(lm, x, position_ids):
-    "Raises ValueError for rows too long, and documents the model cannot keep apart."
+    "Check a row. Raises ValueError for too long rows, and documents it cannot keep apart."
     name = type(lm.base).__name__
     longest = model_positions(lm) or 0
     if 0 < longest < x.shape[1]:
@@ -175,7 +175,7 @@ def _check_row(lm, x, position_ids):
 
 # %% ../../nbs/models/04_pretrained.ipynb #b0549b10
 def _place(model):
-    "The name or folder of a whole model, as text."
+    "Return the name or folder of a whole model, as text."
     folder, name = Path(model).expanduser(), str(model)
     if (folder/'adapter_config.json').exists():
         opened = f'cptlib.models.adapter.open_adapted({name!r}, trainable=True)'
@@ -191,7 +191,7 @@ def _place(model):
     return name
 
 def _open_place(model, **kwargs):
-    "Load a model from its folder or the Hub. Raises OSError that names both if neither has it."
+    "Load a model from its folder or the Hub. Raises OSError if neither has it."
     place = _place(model)
     try:
         return AutoModelForCausalLM.from_pretrained(place, **kwargs)
