@@ -34,6 +34,6 @@ from .callback.retain import *
 from .callback.anchor import *
 from .report import *
 from .learner import *
-from .facts import *
+from .memorization import Facts, fact_base, fact_condition
 from .demo import *
 from .compare import *

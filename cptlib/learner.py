@@ -64,7 +64,7 @@ def cpt_learner(
     cbs=None, # more callbacks
     **kwargs, # more arguments of `Learner`
 )->Learner:
-    "A `Learner` for continued pre-training. Raises ValueError if its parts do not fit together."
+    "Make a `Learner` for continued pre-training. Raises ValueError if its parts do not match."
     if not isinstance(mixture, Mixture):
         raise TypeError(f"mixture: give a Mixture, not a {type(mixture).__name__}")
     if isinstance(model, type):

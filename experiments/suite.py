@@ -14,9 +14,8 @@ from fastai.basics import set_seed
 from scipy.special import stdtrit
 
 from cptlib.data.source import embedded_sources
-from cptlib.facts import Facts, fact_base
-from cptlib.memorization import (NEGLIGIBLE, PREDICTIONS, Run, Setting, outcome, run_condition,
-                                 train_rows)
+from cptlib.memorization import NEGLIGIBLE, PREDICTIONS, Facts, Run, Setting
+from cptlib.memorization import fact_base, outcome, run_condition, train_rows
 from cptlib.models.gpt import GPT
 
 # %% suite.ipynb #e07f8ac6

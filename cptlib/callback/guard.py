@@ -272,7 +272,7 @@ def blamed_in(self:SpikeJudge,
 
 @patch(as_prop=True)
 def skipped(self:SpikeJudge)->list:
-    "Numbers of the steps that were skipped, in the order in which they came."
+    "List the skipped steps in order."
     skips = [e for e in self.ledger if e['action'] == 'skip']
     return [step for e in skips for step in range(e['first'], e['last'] + 1)]
 
@@ -519,7 +519,7 @@ def ledger(self:SpikeGuard)->list:
 
 @patch(as_prop=True)
 def skipped(self:SpikeGuard)->list:
-    "Numbers of the steps that were skipped, in the order in which they came."
+    "List the skipped steps in order."
     return self.judge.skipped if self.judge else []
 
 @patch

@@ -1,4 +1,4 @@
-"""Compares the loss of each row with the loss of the same row one epoch ago, which finds a clunk in fewer steps
+"""Compare the loss of each row with its own loss one epoch ago, to find a clunk in fewer steps
 
 Docs: https://cptlib.github.io/cptlib/clunk/paired.html.md"""
 
@@ -37,19 +37,19 @@ class EpochRows:
         self.residual = self.loss - self._smooth()
 
     def _smooth(self):
-        "A polynomial through the losses of the epoch, at every row."
+        "Fit a polynomial to the losses of the epoch, and evaluate it at every row."
         time = 2*self.step/max(self.n - 1, 1) - 1 # -1 to 1
         P = np.polynomial.legendre.legvander(time, min(5, self.n//8))
         return P @ np.linalg.lstsq(P, self.loss, rcond=None)[0]
 
 # %% ../../nbs/clunk/04_paired.ipynb #f1d86c2a
 class _Pairs(NamedTuple):
-    "Where the rows that two epochs share are in each of them."
+    "The positions of shared rows in each of two epochs."
     before: np.ndarray # positions in the epoch before [pairs]
     after: np.ndarray # positions in the epoch after [pairs]
 
 def _pairs(before, after):
-    "The `_Pairs` of two `EpochRows`; of a row that comes twice in an epoch, the first time counts."
+    "Find the `_Pairs` of two `EpochRows`. The first of repeated rows counts."
     ids_before, at_before = np.unique(before.id, return_index=True)
     ids_after, at_after = np.unique(after.id, return_index=True)
     _, i, j = np.intersect1d(ids_before, ids_after, assume_unique=True, return_indices=True)
@@ -59,7 +59,7 @@ def _pairs(before, after):
 _MIN_PAIRS = 50 # with fewer, pairs are treated as unrelated rows
 
 def _covariance(before, after, pairs):
-    "Covariance [2, 2] of a row's losses in the two epochs, from the residuals of the pairs."
+    "Estimate the covariance [2, 2] of a row's losses in two epochs from the pairs."
     var_before = max(before.residual.var(), 1e-12)
     var_after = max(after.residual.var(), 1e-12)
     scale = np.sqrt(var_before*var_after)
@@ -71,13 +71,13 @@ def _covariance(before, after, pairs):
     return np.array([[var_before, shared], [shared, var_after]])
 
 def _unordered(before, after, pairs):
-    "Whether the places of a row in the two epochs look unrelated."
+    "Tell whether the positions of rows in the two epochs look unrelated."
     if len(pairs.before) < _MIN_PAIRS: return False
     steps = before.step[pairs.before], after.step[pairs.after]
     return abs(np.corrcoef(*steps)[0, 1]) < 0.25
 
 def _root(V):
-    "The symmetric V^-1/2."
+    "Compute the symmetric V^-1/2."
     w, U = np.linalg.eigh(V)
     return U @ np.diag(w**-0.5) @ U.T
 
@@ -89,14 +89,14 @@ class _Side(NamedTuple):
     y: np.ndarray # design and loss of every row [rows, 7]
 
 def _side(epoch, start, h, zero):
-    "The `_Side` of an epoch whose step 0 is at place `start`; losses are counted from `zero`."
+    "Make the `_Side` of an epoch with step 0 at `start`, and losses relative to `zero`."
     place = epoch.step + start
     inside = (place >= 0) & (place < 2*h)
     rows = design(h)[place.clip(0, 2*h - 1)]
     return _Side(place, inside, np.column_stack([rows, epoch.loss - zero]))
 
 def _sides(before, after, h, zero):
-    "Both sides of the window."
+    "Make both sides of the window."
     return _side(before, h - before.n, h, zero), _side(after, h, h, zero)
 
 # %% ../../nbs/clunk/04_paired.ipynb #2c09d652
@@ -121,7 +121,7 @@ def _predict_from_partners(z, sides, pairs, V, residuals):
         z[own][rows] = y / np.sqrt(unexplained)
 
 def _step_means(sides, z, h):
-    "Mean over the rows of each step of the window [2h, 7]."
+    "Average over the rows of each step of the window [2h, 7]."
     place = np.concatenate([side.place[side.inside] for side in sides])
     inside = np.concatenate([rows[side.inside] for side, rows in zip(sides, z)])
     count = np.bincount(place, minlength=2*h)
@@ -129,7 +129,7 @@ def _step_means(sides, z, h):
     return np.stack(columns, 1)
 
 def _whiten(before, after, h, zero):
-    "Whitened design and losses, mean of each step [2h, 7], and the correlation of pairs."
+    "Return whitened step means of design and losses [2h, 7], and the correlation of pairs."
     pairs = _pairs(before, after)
     V = _covariance(before, after, pairs)
     sides = _sides(before, after, h, zero)
@@ -153,7 +153,7 @@ def paired_test(
     alpha:float=0.01, # level for the detectable drop
     n:int|None=None, # steps in the shorter epoch, if these are not whole epochs
 )->PairedTest:
-    """The boundary test on losses from which the difficulty of the rows is removed.
+    """Test a boundary on losses with the difficulty of the rows removed.
 
     Raises ValueError if there are too few steps."""
     n, h = window_sides(before.n, after.n, n)
@@ -171,19 +171,19 @@ class PairedReport(ClunkReport):
     correlations: list = field(default_factory=list) # of a row's two losses, per boundary
 
     def notes(self)->list: # sentences
-        "The sentences under the verdict."
+        "Return the sentences under the verdict."
         correlations = ', '.join(f'{c:.2f}' for c in self.correlations)
         return [*super().notes(),
                 'Rows were compared with themselves. '
                 f'Correlation of their losses from epoch to epoch: {correlations}.']
 
     def to_dict(self)->dict: # of numbers, texts, lists and dicts
-        "All numbers and verdicts as plain Python, ready for `json.dumps`."
+        "Return all numbers and verdicts as plain Python, ready for `json.dumps`."
         return super().to_dict() | dict(correlations=self.correlations)
 
 # %% ../../nbs/clunk/04_paired.ipynb #f8f539f8
 def _check_step(k, losses, ids):
-    "ValueError unless step `k` has a finite loss for each row."
+    "Raise ValueError unless step `k` has a finite loss for each row."
     if np.shape(losses) != np.shape(ids) or np.ndim(losses) != 1 or not len(losses):
         raise ValueError(f'Step {k}: losses of shape {np.shape(losses)}, '
                          f'row ids of shape {np.shape(ids)}; '
@@ -192,7 +192,7 @@ def _check_step(k, losses, ids):
         raise ValueError(f'Step {k}: NaN or infinite losses; leave the step out')
 
 def _epochs(row_losses, row_ids, starts):
-    "The `EpochRows` between `starts`. Raises ValueError for arguments that do not fit together."
+    "Make the `EpochRows` between `starts`. Raises ValueError for arguments that do not fit."
     steps = len(row_losses)
     if steps != len(row_ids):
         raise ValueError(f'{steps} steps of losses and {len(row_ids)} of row ids; '
@@ -207,7 +207,7 @@ def _epochs(row_losses, row_ids, starts):
     return [EpochRows(row_losses[a:b], row_ids[a:b]) for a, b in zip(starts, ends)]
 
 def _flags(before, after, jump, seen):
-    "Flags at a boundary; `seen` are the ids of all earlier rows."
+    "Find the flags at a boundary. `seen` are the ids of all earlier rows."
     repeats = np.isin(after.id, seen).mean()
     of_losses = loss_flags(EpochEnds.of(before.mean), EpochEnds.of(after.mean), jump)
     return of_losses + context_flags(jump, repeats=repeats)
@@ -217,7 +217,7 @@ def paired_clunk(
     row_losses, # losses of the rows of each step, nats: [steps, rows] or a list of 1-D arrays
     row_ids, # their row ids, same shape
     starts, # first step of every epoch, starts[0] == 0
-    alpha:float=0.01, # chance of a false alarm that is accepted for the whole run
+    alpha:float=0.01, # accepted chance of a false alarm in the whole run
     source:str='loss', # name of the source
     probe:tuple|None=None, # losses of never-seen rows and of seen-once rows, after the first epoch
 )->PairedReport:
@@ -242,7 +242,7 @@ def paired_clunk(
 
 # %% ../../nbs/clunk/04_paired.ipynb #75cf4553
 class _Ended(NamedTuple):
-    "What is kept of an epoch that has ended."
+    "The part we keep of an epoch that has ended."
     n: int # its steps
     tail: list # (losses, ids) of its last steps, at most `MAX_WINDOW`
 
@@ -261,23 +261,23 @@ class OnlinePaired:
         self.n, self.head, self.tail = 0, [], deque(maxlen=MAX_WINDOW)
 
     def add(self,
-        losses, # of the rows of this step, nats
-        ids, # of these rows
+        losses, # losses of the rows of this step, nats
+        ids, # ids of these rows
     )->None:
-        "Take one step. A step with a NaN or infinite loss is left out."
+        "Add one step. A step with a NaN or infinite loss is ignored."
         if not np.isfinite(losses).all(): return
         self.n += 1
         self.tail.append((losses, ids))
         if self.before and self.n <= MAX_WINDOW: self.head.append((losses, ids))
 
     def boundary(self)->None:
-        "Say that the next step is the first of a new epoch."
+        "Mark the next step as the first of a new epoch."
         if self.before: self.passed.append(self._now())
         self.before = _Ended(self.n, list(self.tail))
         self._begin()
 
     def _now(self):
-        "The last boundary, from what is known of it; None where the epochs are too short."
+        "Test the last boundary with the steps so far, or None if the epochs are too short."
         n = min(self.before.n, self.n)
         if window_size(n, n) < MIN_WINDOW: return None
         before = EpochRows(*zip(*self.before.tail))
@@ -285,13 +285,13 @@ class OnlinePaired:
         return paired_test(before, after, self.alpha, n)
 
     @property
-    def jumps(self)->list: # of `PairedTest`, one a boundary; None where the epochs are too short
-        "What was found at each boundary so far."
+    def jumps(self)->list: # of `PairedTest`, one per boundary; None if the epochs are too short
+        "Return the result at each boundary so far."
         return self.passed + ([self._now()] if self.before else [])
 
 # %% ../../nbs/clunk/04_paired.ipynb #2ca9639e
 def _flat(steps):
-    "Steps of (losses, ids) as three arrays, for a checkpoint."
+    "Convert steps of (losses, ids) to three arrays, for a checkpoint."
     losses, ids = zip(*steps) if steps else ([], [])
     sizes = [len(step) for step in losses]
     return dict(
@@ -300,20 +300,20 @@ def _flat(steps):
         ids=np.concatenate([[], *ids]).astype(int))
 
 def _unflat(state):
-    "The inverse of `_flat`."
+    "Invert `_flat`."
     if not len(state['rows']): return []
     cuts = np.cumsum(state['rows'])[:-1]
     return list(zip(np.split(state['losses'], cuts), np.split(state['ids'], cuts)))
 
 def _test_state(found):
-    "A `PairedTest` as a plain tuple; None stays None."
+    "Convert a `PairedTest` to a plain tuple. None stays None."
     if found is None: return None
     jump = asdict(found.jump)
     jump['turn'] = tuple(jump.pop('slope_change')) # the key that checkpoints have always had
     return jump, found.correlation
 
 def _test_from(state):
-    "The inverse of `_test_state`."
+    "Invert `_test_state`."
     if state is None: return None
     fields, correlation = state
     fields = dict(fields)
@@ -323,7 +323,7 @@ def _test_from(state):
 # %% ../../nbs/clunk/04_paired.ipynb #c08ee118
 @patch
 def state_dict(self:OnlinePaired)->dict: # of numbers, arrays, lists and dicts
-    "The state, for a checkpoint."
+    "Return the state, for a checkpoint."
     return dict(
         n=self.n,
         head=_flat(self.head),
