@@ -20,7 +20,9 @@ import numpy as np
 import torch
 from cptlib.clunk.changepoint import boundary_test
 from cptlib.clunk.paired import EpochRows, paired_test
-from cptlib.memorization import fact_setting, text_setting, train_rows
+from cptlib.memorization import train_rows
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'experiments'))
+from suite import fact_setting, text_setting
 
 def two_epochs(setting, n, lr, seed):
     "Losses and ids [steps, 16] of `n` new rows over two shuffled epochs, others replayed."
