@@ -1,59 +1,105 @@
-"""How often the demonstration shows what it claims: `python bench/demo.py [--seeds 5] [--jobs 2] [--out bench/results/demo.json]`.
+"""How often the demonstration shows what it claims: `python bench/demo.py [--seeds 5] [--jobs 2]`.
 
-Runs `cpt-demo` at full size once a seed, one thread each, `jobs` side by side, and counts. Nothing is picked: the seeds are 0, 1, 2, ...
-A control that the demonstration leaves out goes on with prose alone: how much of what a mixture does for prose is just more of it?
-`--control` adds it to the results that are there, after it has found their base models again.
+Runs `cpt-demo` at full size once for each seed, one thread each, `jobs` side by side, and counts
+in how many seeds each claim held. Nothing is picked: the seeds are 0, 1, 2, ...
+
+A control that the demonstration leaves out continues the base model with prose alone. It shows
+how much of what a mixture does for prose is simply more training on prose. `--control` adds it to
+results that are there already, after checking that their base models come out the same here.
+
+Writes bench/results/demo.json.
 """
-import argparse, json, multiprocessing, warnings
+import argparse
+import json
+import multiprocessing
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
 warnings.simplefilter('ignore')
 import torch
-from cptlib.demo import Demo, demo_way
+
 from cptlib.data.schedule import constant
+from cptlib.demo import Demo, demo_way
 
-def claims(r):
+def claims(result):
     "The claims of the demonstration, each true or false for one result."
-    t, c = r['table'], r['clunk']
-    cpt, ft = t['continued pre-training'], t['fine-tuning']
-    return {'continued pre-training keeps prose (retention >= 1.00)': cpt['retention'] >= 1,
-            "continued pre-training learns code (>= 0.95 of fine-tuning's accuracy)": cpt['code'] >= .95*ft['code'],
-            'fine-tuning forgets prose (retention <= 0.95)': ft['retention'] <= .95,
-            'the clunk is found (p < 0.01)': c['epochs']['found'] and c['epochs']['p'] < .01,
-            'the endless stream is clean': not c['stream']['found'], 'drawn with replacement is clean': not c['drawn']['found']}
+    table, clunk = result['table'], result['clunk']
+    continued, fine_tuning = table['continued pre-training'], table['fine-tuning']
+    epochs = clunk['epochs']
+    held = {
+        'continued pre-training keeps prose (retention >= 1.00)': continued['retention'] >= 1,
+        "continued pre-training learns code (>= 0.95 of fine-tuning's accuracy)":
+            continued['code'] >= .95*fine_tuning['code'],
+        'fine-tuning forgets prose (retention <= 0.95)': fine_tuning['retention'] <= .95,
+        'the clunk is found (p < 0.01)': epochs['found'] and epochs['p'] < .01,
+        'the endless stream is clean': not clunk['stream']['found'],
+        'drawn with replacement is clean': not clunk['drawn']['found'],
+    }
+    return {claim: bool(value) for claim, value in held.items()}
 
-def control(d):
-    "Accuracies of the base model of `d` after as many steps on prose alone as each way has."
-    learn = demo_way(d.base, constant(dict(prose=1, code=0, qa=0), droppable=('code', 'qa')), d.train, d.valid, d.size, d.seed)
+def control(demo):
+    "Accuracies after as many steps on prose alone as each way of `demo` has."
+    prose = constant(dict(prose=1, code=0, qa=0), droppable=('code', 'qa'))
+    learn = demo_way(demo.base, prose, demo.train, demo.valid, demo.size, demo.seed)
     after = learn.accuracy_tracker.table()['accuracy_after'].to_dict()
-    return after | dict(retention=float(after['prose']/d.table.loc['base model', 'prose']))
+    before = demo.table.loc['base model', 'prose']
+    return after | dict(retention=float(after['prose']/before))
 
 def only_control(run):
     "A stored run with its control."
-    torch.set_num_threads(1); d = Demo(seed=run['seed'])
-    d._text(); d._base(); known, was = d.table.loc['base model'].to_dict(), run['table']['base model']
-    if max(abs(known[k] - was[k]) for k in was) > .001: # the last bits depend on the processor and on PyTorch's version
-        raise SystemExit(f"seed {d.seed}: the base model is another here ({known}) than in the file ({was}); run all of it again")
-    return run | dict(control=control(d))
+    torch.set_num_threads(1)
+    demo = Demo(seed=run['seed'])
+    text, base, *_ = demo.stages()
+    for what, do, args in (text, base): demo.step(what, do, *args)
+    here, stored = demo.table.loc['base model'].to_dict(), run['table']['base model']
+    difference = max(abs(here[name] - stored[name]) for name in stored)
+    if difference > .001: # the last bits depend on the processor and on PyTorch's version
+        raise SystemExit(f'seed {demo.seed}: the base model here ({here}) differs from the one '
+                         f'in the file ({stored}); run all of it again')
+    return run | dict(control=control(demo))
 
 def one(seed):
-    "The result of one seed, cut down to what is kept."
-    torch.set_num_threads(1); d = Demo(seed=seed); d.run(); r = d.result
-    short = {c: {k: v[k] for k in ('verdict', 'found', 'p', 'drop', 'ci')} for c, v in r['clunk'].items()}
-    print(f'seed {seed}, {sum(r["seconds"].values()):.0f} s\n{d.table.round(3).to_string()}\n{d.conclusion}\n', flush=True)
-    return r['machine'], r['size'], dict(seed=seed, table=r['table'], clunk=short, probe=r['clunk']['epochs']['probe'], control=control(d), conclusion=r['conclusion'],
-                                         claims={k: bool(v) for k, v in claims(r).items()}, seconds=r['seconds'])
+    "Machine, size and result of one seed, cut down to what is kept."
+    torch.set_num_threads(1)
+    demo = Demo(seed=seed)
+    result = demo.run()
+    clunk = {}
+    for condition, report in result['clunk'].items():
+        clunk[condition] = {k: report[k] for k in ('verdict', 'found', 'p', 'drop', 'ci')}
+    table = demo.table.round(3).to_string()
+    seconds = sum(result['seconds'].values())
+    print(f'seed {seed}, {seconds:.0f} s\n{table}\n{demo.conclusion}\n', flush=True)
+    run = dict(
+        seed=seed, table=result['table'], clunk=clunk, probe=result['clunk']['epochs']['probe'],
+        control=control(demo), conclusion=result['conclusion'], claims=claims(result),
+        seconds=result['seconds'])
+    return result['machine'], result['size'], run
 
-if __name__ == '__main__':
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--seeds', type=int, default=5); p.add_argument('--jobs', type=int, default=2); p.add_argument('--out', default='bench/results/demo.json')
-    p.add_argument('--control', action='store_true', help='add the control to the file')
-    a = p.parse_args(); out = Path(a.out)
-    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context('spawn')) as pool:
-        if a.control: res = json.loads(out.read_text()); res['runs'] = list(pool.map(only_control, res['runs']))
-        else:
-            done = list(pool.map(one, range(a.seeds))); runs = [r for *_, r in done]
-            res = dict(machine=done[0][0], size=done[0][1], seeds=len(runs), jobs=a.jobs, held={k: sum(r['claims'][k] for r in runs) for k in runs[0]['claims']}, runs=runs)
-    out.parent.mkdir(parents=True, exist_ok=True); out.write_text(json.dumps(res, indent=1) + '\n')
-    for k, n in res['held'].items(): print(f"{n} of {res['seeds']}: {k}")
-    for r in res['runs']: print(f"seed {r['seed']}, prose alone:", {k: round(v, 3) for k, v in r['control'].items()})
+def all_seeds(pool, seeds, jobs):
+    "Every seed, and in how many of them each claim held."
+    machines, sizes, runs = zip(*pool.map(one, range(seeds)), strict=True)
+    held = {claim: sum(run['claims'][claim] for run in runs) for claim in runs[0]['claims']}
+    return dict(machine=machines[0], size=sizes[0], seeds=len(runs), jobs=jobs, held=held,
+                runs=list(runs))
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--seeds', type=int, default=5, help='how many seeds')
+    parser.add_argument('--jobs', type=int, default=2, help='seeds that run side by side')
+    parser.add_argument('--out', type=Path, default='bench/results/demo.json', help='result file')
+    parser.add_argument('--control', action='store_true', help='add the control to the file')
+    args = parser.parse_args()
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context('spawn')) as pool:
+        if args.control:
+            results = json.loads(args.out.read_text())
+            results['runs'] = list(pool.map(only_control, results['runs']))
+        else: results = all_seeds(pool, args.seeds, args.jobs)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(results, indent=1) + '\n')
+    for claim, n in results['held'].items(): print(f"{n} of {results['seeds']}: {claim}")
+    for run in results['runs']:
+        rounded = {name: round(value, 3) for name, value in run['control'].items()}
+        print(f"seed {run['seed']}, prose alone:", rounded)
+
+if __name__ == '__main__': main()

@@ -1,27 +1,60 @@
-"""What memorization in one pass predicts, run: `python bench/memorization.py [--seeds 3] [--out bench/results/memorization.json]`.
+"""What memorization in one pass predicts, run: `python bench/memorization.py [--seeds 3]`.
 
-With --names, only those conditions are run again, and the others kept.
-
-All conditions of `cptlib.memorization.PREDICTIONS`, one base model a seed and setting, one thread. Nothing is picked: the seeds are 0, 1, 2, ...
+Runs all conditions of `cptlib.memorization.PREDICTIONS`, with one base model for each seed and
+setting, on one thread. Nothing is picked: the seeds are 0, 1, 2, ... With `--names`, only those
+conditions run again, and the others are kept. Writes bench/results/memorization.json.
 """
-import argparse, json, os, platform, sys, time
-os.environ.setdefault('OMP_NUM_THREADS', '1')
+import argparse
+import json
+import os
+import platform
+import sys
+import time
 from pathlib import Path
-import fastai, numpy, torch
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+import fastai
+import numpy
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT/'experiments'))
 from suite import run_suite, table
 
-if __name__ == '__main__':
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--seeds', type=int, default=3); p.add_argument('--names', nargs='*'); p.add_argument('--out', type=Path, default='bench/results/memorization.json')
-    a = p.parse_args(); torch.set_num_threads(1); start, records = time.perf_counter(), []
-    for seed in range(a.seeds): records += run_suite(seed, a.names, bar=lambda n: print(f'{time.perf_counter() - start:4.0f} s  seed {seed}  {n}', flush=True))
-    made = dict(command=' '.join(['python', *sys.argv]), platform=platform.platform(), processor=platform.processor() or platform.machine(), threads=1,
-                python=platform.python_version(), torch=torch.__version__, fastai=fastai.__version__, numpy=numpy.__version__,
-                seeds=list(range(a.seeds)), seconds=round(time.perf_counter() - start))
+def run(seeds, names):
+    "Records of every seed, with progress on the screen."
+    start, records = time.perf_counter(), []
+    for seed in range(seeds):
+        def bar(name, seed=seed):
+            print(f'{time.perf_counter() - start:4.0f} s  seed {seed}  {name}', flush=True)
+        records += run_suite(seed, names, bar=bar)
+    return records, time.perf_counter() - start
+
+def about(seeds, seconds):
+    "What the records were made by, and on."
+    return dict(
+        command=' '.join(['python', *sys.argv]), platform=platform.platform(),
+        processor=platform.processor() or platform.machine(), threads=1,
+        python=platform.python_version(), torch=torch.__version__, fastai=fastai.__version__,
+        numpy=numpy.__version__, seeds=list(range(seeds)), seconds=round(seconds))
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--seeds', type=int, default=3, help='how many seeds')
+    parser.add_argument('--names', nargs='*', help='conditions to run again (default: all)')
+    parser.add_argument('--out', type=Path, default='bench/results/memorization.json',
+                        help='result file')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    records, seconds = run(args.seeds, args.names)
+    made = about(args.seeds, seconds)
     saved = dict(made=made, records=records)
-    if a.names and a.out.exists(): # only these are run again
-        old = json.loads(a.out.read_text())
-        saved = old | dict(again=old.get('again', []) + [made], records=[r for r in old['records'] if r['condition'] not in a.names] + records)
-    a.out.parent.mkdir(parents=True, exist_ok=True)
-    a.out.write_text(json.dumps(saved) + '\n')
+    if args.names and args.out.exists():
+        old = json.loads(args.out.read_text())
+        kept = [r for r in old['records'] if r['condition'] not in args.names]
+        saved = old | dict(again=old.get('again', []) + [made], records=kept + records)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(saved) + '\n')
     print(table(records).round(3).to_string())
+
+if __name__ == '__main__': main()

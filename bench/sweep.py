@@ -1,39 +1,101 @@
-"""How much replay, how often the small source, and does a mixing law predict it: `python bench/sweep.py [--width 128] [--law-width 64] [--runs FOLDER]`.
+"""How much replay, how often a small source, and does a mixing law hold: `python bench/sweep.py`.
 
-The replay ratios are the runs of bench/retain.py, used again; the repetitions keep 25 % replay and cut the code down so that each row is
-read 1 to 16 times, at a quarter of the size; the mixing law is fitted on mixtures drawn at random, one run each, at that size too, and each is
-predicted from the others. Writes bench/results/sweep-WIDTH.json.
+- Replay: the ratios of bench/retain.py, whose runs are used again.
+- Repetition: 25 % replay, with the code cut down so that each row is read 1 to 16 times, at a
+  quarter of the model's size (`--law-width`).
+- Mixing law: sixteen mixtures drawn at random, one run each, at that size too. Each is predicted
+  from the others.
+
+Options: `--width 128`, `--law-width 64`, `--steps`, `--seeds`, `--repeat-seeds`, `--runs FOLDER`.
+Writes bench/results/sweep-WIDTH.json.
 """
-import json, sys, time
+import json
+import sys
+import time
 from pathlib import Path
+
 import numpy as np
 from recipes import arguments, machine
 from retain import new, old, ratios, setting
-from cptlib.compare import compare
-from cptlib.recipes import Recipe, replay
+
+from cptlib.compare import compare, replay_sweep
 from cptlib.data.schedule import constant
 from cptlib.data.source import Source
-from sweep import held_out, repeat_sweep, replay_sweep
+from cptlib.recipes import Recipe, replay
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT/'experiments')) # there is a sweep.py too
+from sweep import held_out, repeat_sweep
+
+NAMES = ('prose', 'code', 'qa')
+LAW_STEPS, MIXTURES = 80, 16
 
 def mixtures(n, seed=0):
-    "Random shares of prose, code and question-answer, none below 1 %."
-    return np.maximum(np.random.default_rng(seed).dirichlet([.7, .7, .7], n), .01)
+    "Random shares of prose, code and question-answer; none below 1 % before they are normalized."
+    drawn = np.random.default_rng(seed).dirichlet([.7, .7, .7], n)
+    shares = np.maximum(drawn, .01)
+    shares /= shares.sum(1, keepdims=True)
+    return shares
 
-def of(result, name, what): return [np.array(o[what][-1])[o['names'].index(name)] for o in result.runs]
+def run_law(small):
+    "Weights, losses and held-out errors of the mixing laws."
+    W = mixtures(MIXTURES)
+    recipes = []
+    for i, w in enumerate(W):
+        schedule = constant(dict(zip(NAMES, w.tolist(), strict=True)), floor=0)
+        recipes.append(Recipe(f'mixture {i}', schedule))
+    result = compare(recipes, **small | dict(seeds=1, tokens=LAW_STEPS*16*96))
+    Y = np.array([run['loss'][-1] for run in result.runs])
+    return W, Y, held_out(W, Y)
 
-if __name__ == '__main__':
-    a = arguments(__doc__, None); began, s, wide = time.perf_counter(), setting(a), a.width; code = s['sources'][1]
-    a.width = a.law_width; small = setting(a); W = mixtures(16); W /= W.sum(1, keepdims=True)
-    law = compare([Recipe(f'mixture {i}', constant(dict(zip(('prose', 'code', 'qa'), w.tolist())), floor=0)) for i, w in enumerate(W)], **small | dict(seeds=1, tokens=80*16*96))
-    Y = np.array([o['loss'][-1] for o in law.runs]); errors = held_out(W, Y)
-    r = replay_sweep(old, new, sorted(ratios), **s)
-    by_ratio = {str(q): {n: [o['accuracy'][-1][i] - (o['accuracy'][0][i] if n != 'code' else 0) for o in r.runs if o['recipe'] == rec.name] for i, n in enumerate(('prose', 'code', 'qa'))}
-                for q, rec in zip(sorted(ratios), r.recipes)}
+def run_ratios(full):
+    "Replay ratio -> source -> for each seed, accuracy on code and change on the old sources."
+    result = replay_sweep(old, new, sorted(ratios), **full)
+    by_ratio = {}
+    for ratio, recipe in zip(sorted(ratios), result.recipes, strict=True):
+        runs = [run for run in result.runs if run['recipe'] == recipe.name]
+        by_source = by_ratio[str(ratio)] = {}
+        for i, name in enumerate(NAMES):
+            start = [0 if name == 'code' else run['accuracy'][0][i] for run in runs]
+            end = [run['accuracy'][-1][i] for run in runs]
+            by_source[name] = [e - s for e, s in zip(end, start, strict=True)]
+    return by_ratio
+
+def run_repetition(small, code, folder, seeds):
+    "Epochs of code -> source -> accuracy for each seed."
+    if not seeds: return {}
     def cut(n):
-        rows = np.unique(np.linspace(0, len(code) - 1, n).astype(int)); path = Path(a.runs)/f'code-{len(rows)}'
-        return Source.open(path) if path.exists() else Source.from_rows('code', code.take(rows), path, vocab_size=code.vocab_size)
-    rep = repeat_sweep(replay(old, new, .25), 'code', cut, epochs=(1, 2, 4, 8, 16), **small | dict(seeds=a.repeat_seeds)) if a.repeat_seeds else {}
-    by_epochs = {str(e): {n: [float(v) for v in of(c, n, 'accuracy')] for n in ('prose', 'code', 'qa')} for e, c in rep.items()}
-    out = dict(command=' '.join(['python', *sys.argv]), machine=machine(), width=wide, steps=a.steps, base_steps=a.base_steps, seconds=time.perf_counter() - began,
-               replay=by_ratio, repetition=dict(width=a.law_width, runs=by_epochs), law=dict(width=a.law_width, steps=80, weights=W.tolist(), loss=Y.tolist(), errors=json.loads(errors.to_json(orient='index'))))
-    Path(a.out or f'bench/results/sweep-{wide}.json').write_text(json.dumps(out, indent=1) + '\n'); print(errors.round(4).to_string(), Y.std(0).round(4))
+        rows = np.unique(np.linspace(0, len(code) - 1, n).astype(int))
+        path = Path(folder)/f'code-{len(rows)}'
+        if path.exists(): return Source.open(path)
+        return Source.from_rows('code', code.take(rows), path, vocab_size=code.vocab_size)
+    recipe, epochs = replay(old, new, .25), (1, 2, 4, 8, 16)
+    results = repeat_sweep(recipe, 'code', cut, epochs=epochs, **small | dict(seeds=seeds))
+    by_epochs = {}
+    for n, result in results.items():
+        by_source = by_epochs[str(n)] = {}
+        for name in NAMES:
+            ends = [(run['names'], run['accuracy'][-1]) for run in result.runs]
+            by_source[name] = [float(end[names.index(name)]) for names, end in ends]
+    return by_epochs
+
+def main():
+    args = arguments(__doc__, None)
+    began, width = time.perf_counter(), args.width
+    full = setting(args)
+    args.width = args.law_width
+    small = setting(args)
+    W, Y, errors = run_law(small)
+    by_ratio = run_ratios(full)
+    by_epochs = run_repetition(small, full['sources'][1], args.runs, args.repeat_seeds)
+    law = dict(width=args.law_width, steps=LAW_STEPS, weights=W.tolist(), loss=Y.tolist(),
+               errors=json.loads(errors.to_json(orient='index')))
+    out = dict(
+        command=' '.join(['python', *sys.argv]), machine=machine(), width=width,
+        steps=args.steps, base_steps=args.base_steps, seconds=time.perf_counter() - began,
+        replay=by_ratio, repetition=dict(width=args.law_width, runs=by_epochs), law=law)
+    path = Path(args.out or f'bench/results/sweep-{width}.json')
+    path.write_text(json.dumps(out, indent=1) + '\n')
+    print(errors.round(4).to_string(), Y.std(0).round(4))
+
+if __name__ == '__main__': main()
