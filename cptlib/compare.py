@@ -123,7 +123,7 @@ def run_key(
     text = json.dumps(parts, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-# %% ../nbs/05_compare.ipynb #3652901f
+# %% ../nbs/05_compare.ipynb #6534ceb5
 def kept(
     path, # folder of the finished runs
     recipe:Recipe, # how to train
@@ -283,7 +283,7 @@ def table(self:Comparison,
         rows[recipe.name] = row
     return pd.DataFrame(rows).T.rename_axis('recipe')
 
-# %% ../nbs/05_compare.ipynb #fdce440c
+# %% ../nbs/05_compare.ipynb #5677ad92
 @patch
 def differences(self:Comparison,
     to:str=None, # name of a recipe (default: the first)
@@ -364,7 +364,7 @@ def _repr_html_(self:Comparison):
     paragraphs = [f'<p>{line}</p>' for line in self.verdict.splitlines()]
     return self.table().round(3).to_html() + ''.join(paragraphs)
 
-# %% ../nbs/05_compare.ipynb #24b30d43
+# %% ../nbs/05_compare.ipynb #1cd81ef4
 def replay_sweep(
     old:dict, # source name -> weight: what the model knows
     new:dict, # source name -> weight: what it has to learn
@@ -375,7 +375,7 @@ def replay_sweep(
     recipes = [replay(old, new, ratio) for ratio in ratios]
     return compare(recipes, **dict(target=list(new), guarded=list(old)) | kwargs)
 
-# %% ../nbs/05_compare.ipynb #8ecb8320
+# %% ../nbs/05_compare.ipynb #7695bfe8
 def plot_ratios(
     ratios, # replay ratios [n]
     target, # accuracy on the new source [n, seeds]

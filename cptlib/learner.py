@@ -29,7 +29,7 @@ from .models.metrics import next_token_loss
 from .optim import adamw, decay_groups, lr_schedule
 from .report import CPTReport
 
-# %% ../nbs/04_learner.ipynb #3fce5293
+# %% ../nbs/04_learner.ipynb #6e74dbf0
 def _plain_model(model, tokenizer, adapter, bits, checkpointing, compile):
     "Compile `model` if asked to, and record the fingerprint of its tokenizer."
     if adapter or bits or checkpointing:

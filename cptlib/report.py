@@ -73,7 +73,7 @@ def figure_html(
     data = base64.b64encode(svg.getvalue()).decode()
     return f'<img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{data}">'
 
-# %% ../nbs/03_report.ipynb #783a2ae6
+# %% ../nbs/03_report.ipynb #bf37f0b3
 _style = '''<style>
 :root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}
