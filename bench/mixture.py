@@ -2,23 +2,28 @@
 
 Usage: `python bench/mixture.py [--only warm cold ...] [--quick]`
 
-Three sources hold 200, 100 and 20 million random token ids (16 bits) in rows of 1024 + 1 tokens. Weights are 0.5, 0.3
-and 0.2, and a batch is 32 rows as an int64 tensor on the host. The data, and the formats that other libraries need,
-are made once in `--data`, on a real disk, and used again. A token counts once, as a target.
+Three sources hold 200, 100 and 20 million random token ids (16 bits) in rows of 1024 + 1 tokens.
+Weights are 0.5, 0.3 and 0.2, and a batch is 32 rows as an int64 tensor on the host. The data, and
+the formats that other libraries need, are made once in `--data`, on a real disk, and used again.
+A token counts once, as a target.
 
-- `warm`: page cache warm, one process and one thread for each contender. Each contender lives in a process of its own,
-  and they take turns of `--seconds` for `--rounds` rounds. Figures are the median and range over rounds, and ratios are
-  taken within a round. `Mixture` gives row ids along with the tokens, the others need not. The random-row limit is
-  numpy's `view[rows]` for the rows that `Mixture` serves, source by source and in the stored type: no planning, no
-  widening, no batch. If a library can be used in several ways, we take the fastest that its documentation shows, or
-  give each a line.
-- `workers`: (x, y) from `MixtureLoader` with 0 and 2 worker processes, and torch's `DataLoader` with as many.
-- `cold`: we drop the files from the page cache and read the first `--cold-steps` batches in a fresh process. Reported
-  are the speed, and how many bytes the disk gave for each byte asked for.
-- `growth`: time to the first batch (with opening the sources) and anonymous memory, by size of the corpus (sparse
-  files) and by the step of a loaded state. Time of a batch by number of sources (weights 1, 1/2, 1/3, ...), by length
-  of rows (32768 tokens a batch), and by number of ranks that share a batch of 256 rows.
-- `wait`: share of a fit that the demonstration model spends waiting for data, as `learn.data_mix.data_wait` says.
+- `warm`: page cache warm, one process and one thread for each contender. Each contender lives in
+  a process of its own, and they take turns of `--seconds` for `--rounds` rounds. Figures are the
+  median and range over rounds, and ratios are taken within a round. `Mixture` gives row ids along
+  with the tokens, the others need not. The random-row limit is numpy's `view[rows]` for the rows
+  that `Mixture` serves, source by source and in the stored type: no planning, no widening, no
+  batch. If a library can be used in several ways, we take the fastest that its documentation
+  shows, or give each a line.
+- `workers`: (x, y) from `MixtureLoader` with 0 and 2 worker processes, and torch's `DataLoader`
+  with as many.
+- `cold`: we drop the files from the page cache and read the first 200 batches in a fresh process.
+  Reported are the speed, and how many bytes the disk gave for each byte asked for.
+- `growth`: time to the first batch (with opening the sources) and anonymous memory, by size of
+  the corpus (sparse files) and by the step of a loaded state. Time of a batch by number of
+  sources (weights 1, 1/2, 1/3, ...), by length of rows (32768 tokens a batch), and by number of
+  ranks that share a batch of 256 rows.
+- `wait`: share of a fit that the demonstration model spends waiting for data, as
+  `learn.data_mix.data_wait` says.
 
 Libraries that are not installed are left out and reported. To have them all:
 `pip install datasets torchdata grain litdata mosaicml-streaming`.
@@ -39,8 +44,8 @@ import sys
 import time
 import warnings
 from pathlib import Path
-os.environ.update(HF_HUB_OFFLINE='1', HF_DATASETS_DISABLE_PROGRESS_BARS='1', TOKENIZERS_PARALLELISM='false',
-                  DO_NOT_TRACK='1')
+os.environ.update(HF_HUB_OFFLINE='1', HF_DATASETS_DISABLE_PROGRESS_BARS='1',
+                  TOKENIZERS_PARALLELISM='false', DO_NOT_TRACK='1')
 warnings.simplefilter('ignore')
 import numpy as np
 import torch
@@ -48,7 +53,8 @@ import cptlib
 # Child processes import what this one does.
 os.environ.update(PYTHONSAFEPATH='1', PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
 if os.environ.setdefault('BENCH_CPTLIB', cptlib.__file__) != cptlib.__file__:
-    raise RuntimeError(f"a child process imported {cptlib.__file__}, not {os.environ['BENCH_CPTLIB']}")
+    raise RuntimeError(f"a child process imported {cptlib.__file__}, "
+                       f"not {os.environ['BENCH_CPTLIB']}")
 from cptlib.data.disk import seal_folder
 from cptlib.data.loader import MixtureLoader
 from cptlib.data.mixture import Mixture
@@ -97,10 +103,11 @@ def _pieces(part):
 
 def make_litdata(path, data):
     import litdata
-    piece = 1000*(ROW + 1)
+    piece, folder = 1000*(ROW + 1), str(data/'sources')
     for s in open_sources(data):
-        n = s.view.shape[0]*ROW
-        parts = [(s.name, lo, min(lo + piece, n), str(data/'sources')) for lo in range(0, n, piece)]
+        n, parts = s.view.shape[0]*ROW, []
+        for lo in range(0, n, piece):
+            parts.append((s.name, lo, min(lo + piece, n), folder))
         litdata.optimize(_pieces, parts, str(path/s.name), chunk_size=8*piece, num_workers=1,
                          item_loader=litdata.TokensLoader(), start_method='spawn')
 
@@ -118,8 +125,9 @@ def sparse_source(path, name, tokens, row_len=ROW):
     folder.mkdir(parents=True, exist_ok=True)
     rows = (tokens - 1)//row_len
     with open(folder/'tokens.bin', 'wb') as f: f.truncate(2*(rows*row_len + 1))
-    seal_folder(folder, dict(name=name, rows=rows, row_len=row_len, stride=row_len, dtype='<u2', vocab_size=VOCAB,
-                             left_out=0, content='zeros'))
+    sizes = dict(rows=rows, row_len=row_len, stride=row_len)
+    rest = dict(dtype='<u2', vocab_size=VOCAB, left_out=0, content='zeros')
+    seal_folder(folder, dict(name=name, **sizes, **rest))
     return folder
 
 # --- contenders: each gives an endless iterator of int64 tensors [32, 1025] ---
@@ -130,7 +138,8 @@ def our_mixture(data, **kwargs):
 
 def _rows_by_source(ids):
     "The rows of a batch as (source, rows) for each source."
-    return [(i, ids.row[ids.source == i]) for i in np.unique(ids.source).tolist()]
+    sources = np.unique(ids.source).tolist()
+    return [(i, ids.row[ids.source == i]) for i in sources]
 
 def _same_rows(data, steps=2**14):
     "A mixture, and the rows that it serves, step by step."
@@ -172,7 +181,9 @@ def _same(batch): return batch
 
 def torch_sampler(data, loader=torch.utils.data.DataLoader, **kwargs):
     rows = Rows(data)
-    weights = [np.full(len(v), w/len(v)) for v, w in zip(rows.views, WEIGHTS.values())]
+    weights = []
+    for v, w in zip(rows.views, WEIGHTS.values()):
+        weights.append(np.full(len(v), w/len(v)))
     weights = torch.from_numpy(np.concatenate(weights))
     sampler = torch.utils.data.WeightedRandomSampler(weights, len(rows))
     dl = loader(rows, BS, sampler=sampler, collate_fn=_same, drop_last=True, **kwargs)
@@ -184,8 +195,8 @@ def stateful_loader(data):
 
 def _gather_rows(v, rows):
     "The rows named by (source, row) pairs, from the views `v`."
-    rows = np.array(rows)
-    parts = [v[i][rows[rows[:, 0] == i, 1]] for i in range(len(v))]
+    source, row = np.array(rows).T
+    parts = [view[row[source == i]] for i, view in enumerate(v)]
     return torch.from_numpy(np.concatenate(parts).astype(np.int64))
 
 def nodes_mixed(data):
@@ -202,11 +213,13 @@ def nodes_mixed(data):
 def nodes_one_source(data):
     import torchdata.nodes as tn
     def source(v):
-        batches = torch.utils.data.BatchSampler(torch.utils.data.RandomSampler(range(len(v))), BS, True)
+        shuffled = torch.utils.data.RandomSampler(range(len(v)))
+        batches = torch.utils.data.BatchSampler(shuffled, BS, True)
         def gather(rows): return torch.from_numpy(v[rows].astype(np.int64))
         return tn.Mapper(tn.SamplerWrapper(batches), gather)
     sources = dict(zip(WEIGHTS, map(source, views(data))))
-    return iter(tn.Loader(tn.MultiNodeWeightedSampler(sources, WEIGHTS, tn.StopCriteria.CYCLE_FOREVER)))
+    mixed = tn.MultiNodeWeightedSampler(sources, WEIGHTS, tn.StopCriteria.CYCLE_FOREVER)
+    return iter(tn.Loader(mixed))
 
 def nano_crops(data):
     flat = [np.memmap(data/'sources'/n/'tokens.bin', np.uint16, 'r') for n in SIZES]
@@ -250,9 +263,10 @@ def litdata_combined(data):
     import litdata
     def source(name):
         loader = litdata.TokensLoader(ROW + 1)
-        return litdata.StreamingDataset(str(data/'litdata'/name), item_loader=loader, shuffle=True, drop_last=True)
-    parts = [source(n) for n in SIZES]
-    mixed = litdata.CombinedStreamingDataset(parts, 0, list(WEIGHTS.values()), iterate_over_all=False)
+        folder = str(data/'litdata'/name)
+        return litdata.StreamingDataset(folder, item_loader=loader, shuffle=True, drop_last=True)
+    parts, weights = [source(n) for n in SIZES], list(WEIGHTS.values())
+    mixed = litdata.CombinedStreamingDataset(parts, 0, weights, iterate_over_all=False)
     dl = litdata.StreamingDataLoader(mixed, batch_size=BS, num_workers=0, drop_last=True)
     while True:
         for batch in dl: yield batch.long()
@@ -263,8 +277,10 @@ def _grain_batches(mixed):
 
 def grain_rows(data):
     import grain
-    parts = [grain.MapDataset.source(v).shuffle(i).repeat() for i, v in enumerate(views(data))]
-    return _grain_batches(grain.MapDataset.mix(parts, list(WEIGHTS.values())).batch(BS).map(_as_torch))
+    sources = [grain.MapDataset.source(v) for v in views(data)]
+    parts = [s.shuffle(i).repeat() for i, s in enumerate(sources)]
+    mixed = grain.MapDataset.mix(parts, list(WEIGHTS.values()))
+    return _grain_batches(mixed.batch(BS).map(_as_torch))
 
 def grain_ids(data):
     import grain
@@ -274,16 +290,20 @@ def grain_ids(data):
         return rows.map(lambda row: (i, row))
     def gather(ids): return _gather_rows(v, ids)
     parts = [source(i) for i in range(len(v))]
-    return _grain_batches(grain.MapDataset.mix(parts, list(WEIGHTS.values())).batch(BS, batch_fn=gather))
+    mixed = grain.MapDataset.mix(parts, list(WEIGHTS.values()))
+    return _grain_batches(mixed.batch(BS, batch_fn=gather))
 
 def mosaic(data):
     from streaming import Stream, StreamingDataset
     from streaming.base.util import clean_stale_shared_memory
     clean_stale_shared_memory()
-    streams = [Stream(local=str(data/'mds'/n), proportion=w) for n, w in WEIGHTS.items()]
+    streams = []
+    for name, w in WEIGHTS.items():
+        streams.append(Stream(local=str(data/'mds'/name), proportion=w))
     ds = StreamingDataset(streams=streams, shuffle=True, batch_size=BS)
     while True:
-        for batch in torch.utils.data.DataLoader(ds, BS, drop_last=True): yield batch['tokens'].long()
+        dl = torch.utils.data.DataLoader(ds, BS, drop_last=True)
+        for batch in dl: yield batch['tokens'].long()
 
 OURS, LIMIT = 'cptlib Mixture', 'numpy, the same rows (limit)'
 WARM = {
@@ -351,7 +371,8 @@ def _start(target, *args):
     return p, ours
 
 def race(contenders, rounds, seconds, warm, threads=1):
-    "{name: (function, args, kwargs)} -> {name: [seconds a batch, one for each round]}, {name: why not}."
+    """Let contenders {name: (function, args, kwargs)} run in turn. Returns the seconds a batch of
+    each, {name: [one for each round]}, and {name: why} for those that cannot run."""
     procs, out, why = {}, {}, {}
     try:
         for name, (make, args, kwargs) in contenders.items():
@@ -375,7 +396,7 @@ if FORKSERVER: CTX.set_forkserver_preload(['torch', 'cptlib.data.loader', 'cptli
 
 def _call(pipe, f, args):
     os.setsid()
-    gc.collect() # otherwise the first collection copies what was imported, in the middle of a measurement
+    gc.collect() # otherwise the first collection copies all imports, in the middle of a measurement
     pipe.send(f(*args))
 
 def fresh(f, *args):
@@ -385,8 +406,8 @@ def fresh(f, *args):
     finally: _end(p)
 
 def spread(x):
-    x = np.asarray(x)
-    return dict(median=float(np.median(x)), low=float(x.min()), high=float(x.max()))
+    low, median, high = np.min(x), np.median(x), np.max(x)
+    return dict(median=float(median), low=float(low), high=float(high))
 
 def bar(what, value, limit, at_least=True):
     passed = value >= limit if at_least else value <= limit
@@ -421,15 +442,15 @@ def warm(a):
     speeds = {n: speed(t) for n, t in seconds.items()}
     peers = {n: v for n, v in speeds.items() if n != OURS and '(limit)' not in n}
     mixing = {n: v for n, v in peers.items() if 'one source a batch' not in n}
-    fastest, fastest_mixing = (np.max(list(o.values()), axis=0) for o in (peers, mixing))
+    fastest = np.max(list(peers.values()), axis=0)
     by_peer = speeds[OURS]/fastest
-    by_mixing = speeds[OURS]/fastest_mixing
+    by_mixing = speeds[OURS]/np.max(list(mixing.values()), axis=0)
     by_limit = speeds[OURS]/speeds[LIMIT]
     by_speed = sorted(speeds.items(), key=lambda o: -np.median(o[1]))
     bars = [
         bar('speed of Mixture to that of the fastest peer', float(np.median(by_peer)), 2),
-        bar('speed of Mixture to that of the fastest peer that mixes sources within a batch, as Mixture does',
-            float(np.median(by_mixing)), 2),
+        bar('speed of Mixture to that of the fastest peer that mixes sources within a batch, '
+            'as Mixture does', float(np.median(by_mixing)), 2),
         bar('speed of Mixture to the random-row limit', float(np.median(by_limit)), .45),
     ]
     return dict(million_tokens_a_second={n: spread(v) for n, v in by_speed},
@@ -463,8 +484,9 @@ def _evict(data):
             os.posix_fadvise(o.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         m = np.memmap(f, np.uint8, 'r')
         state = np.zeros(-(-len(m)//mmap.PAGESIZE), np.uint8)
-        start, size, out = ctypes.c_void_p(m.ctypes.data), ctypes.c_size_t(len(m)), ctypes.c_void_p(state.ctypes.data)
-        if libc.mincore(start, size, out): raise OSError(ctypes.get_errno(), 'mincore')
+        start, size = ctypes.c_void_p(m.ctypes.data), ctypes.c_size_t(len(m))
+        failed = libc.mincore(start, size, ctypes.c_void_p(state.ctypes.data))
+        if failed: raise OSError(ctypes.get_errno(), 'mincore')
         there += int((state & 1).sum())
         pages += len(state)
     return there/pages
@@ -478,12 +500,13 @@ def _proc_number(file, field):
 def _read_bytes(): return _proc_number('io', 'read_bytes')
 
 def _cold_rows(data, steps, advise=None, ahead=0):
-    "The same rows by memory maps of our own, with some advice for the kernel, or asked for `ahead` batches before."
+    """The same rows by memory maps of our own, with some advice for the kernel, or with requests
+    `ahead` batches before."""
     _, rows = _same_rows(data, steps)
     flat = [np.memmap(data/'sources'/n/'tokens.bin', np.uint16, 'r') for n in SIZES]
-    sources = open_sources(data)
-    strided = np.lib.stride_tricks.as_strided
-    v = [strided(f, (len(s), ROW + 1), (2*ROW, 2)) for f, s in zip(flat, sources)]
+    def as_rows(f, n):
+        return np.lib.stride_tricks.as_strided(f, (n, ROW + 1), (2*ROW, 2))
+    v = [as_rows(f, len(s)) for f, s in zip(flat, open_sources(data))]
     if advise is not None:
         for f in flat: f._mmap.madvise(advise)
     def ask(step):
@@ -527,13 +550,15 @@ def cold(a):
     }
     got = {n: [] for n in arms}
     for _ in range(a.cold_rounds):
-        for n, (f, args) in arms.items(): got[n].append(fresh(_cold_one, a.data, a.cold_steps, f, args))
+        for n, (f, args) in arms.items():
+            got[n].append(fresh(_cold_one, a.data, a.cold_steps, f, args))
     def values(n, field): return [o[field] for o in got[n]]
     ratio = np.array(values(OURS, 'speed'))/values(default, 'speed')
     fields = dict(million_tokens_a_second='speed', disk_bytes_a_useful_byte='amplification',
                   first_batch_ms='first_ms', cached_before='cached_before')
     res = {}
-    for k, field in fields.items(): res[k] = {n: spread(values(n, field)) for n in got}
+    for k, field in fields.items():
+        res[k] = {n: spread(values(n, field)) for n in got}
     what = 'speed from a cold page cache to that with the read-ahead of the kernel'
     return res | dict(steps=a.cold_steps, rounds=a.cold_rounds, to_default=spread(ratio),
                       bars=[bar(what, float(np.median(ratio)), 4)])
@@ -544,8 +569,11 @@ def _anon():
 
 def _first_batch(paths, weights, step=0, batches=64):
     torch.set_num_threads(1)
-    def mixture(): return Mixture([Source.open(p) for p in paths], weights, BS, 2*10**9)
-    Mixture([Source.open(paths[-1])], {paths[-1].name: 1}, BS, 2048).batch(0) # imports and the allocator are warm
+    def mixture():
+        sources = [Source.open(p) for p in paths]
+        return Mixture(sources, weights, BS, 2*10**9)
+    last = Source.open(paths[-1])
+    Mixture([last], {last.name: 1}, BS, 2048).batch(0) # imports and the allocator are warm
     before, start, load = _anon(), time.perf_counter(), 0.
     m = mixture()
     if step:
@@ -556,11 +584,12 @@ def _first_batch(paths, weights, step=0, batches=64):
         load = time.perf_counter() - start
     first = next(iter(m))
     seconds = time.perf_counter() - start
-    same = bool((first[0] == mixture().batch(step)[0]).all()) if step else True
+    same = not step or torch.equal(first[0], mixture().batch(step)[0])
     for _ in zip(range(batches), m): pass
     return dict(first_ms=seconds*1e3, load_ms=load*1e3, anonymous_MB=_anon() - before, same=same)
 
-def _endless(sources, weights, bs): return (b[0] for b in Mixture(sources, weights, bs, 10**9))
+def _endless(sources, weights, bs):
+    for tokens, _, _ in Mixture(sources, weights, bs, 10**9): yield tokens
 
 def _many(paths, bs):
     sources = [Source.open(p) for p in paths]
@@ -577,13 +606,18 @@ def _long(data, row_len):
         return Source(s.path, s.meta | dict(row_len=row_len, stride=row_len, rows=rows))
     return _endless([cut(s) for s in open_sources(data)], WEIGHTS, 32768//row_len)
 
-def _medians(runs, keys): return {k: float(np.median([r[k] for r in runs])) for k in keys}
+def _medians(runs, keys):
+    out = {}
+    for k in keys: out[k] = float(np.median([r[k] for r in runs]))
+    return out
 
 def _by_corpus(a):
     "First batch and memory, for each size of the corpus in tokens."
-    sparse, all_tokens, out = a.data/'sparse', sum(SIZES.values()), {}
+    all_tokens, out = sum(SIZES.values()), {}
     for t in a.corpora:
-        paths = [sparse_source(sparse/f'{t}', n, int(t*size/all_tokens)) for n, size in SIZES.items()]
+        folder, paths = a.data/'sparse'/f'{t}', []
+        for name, size in SIZES.items():
+            paths.append(sparse_source(folder, name, int(t*size/all_tokens)))
         runs = [fresh(_first_batch, paths, WEIGHTS) for _ in range(a.repeat)]
         out[t] = _medians(runs, ('first_ms', 'anonymous_MB'))
     return out
@@ -602,23 +636,30 @@ def _sparse_sources(a, n):
 
 def growth(a):
     corpus, steps = _by_corpus(a), _by_step(a)
-    def turns(contenders): return race(contenders, a.rounds, a.seconds/2, a.warm_up)
-    def micro(seconds): return {n: spread(np.array(v)*1e6) for n, v in seconds.items()}
-    many, why = turns({n: (_many, (_sparse_sources(a, n), BS), {}) for n in a.sources})
-    long, _ = turns({n: (_long, (a.data, n), {}) for n in a.rows})
-    ranks, _ = turns({n: (_rank, (a.data, n), {}) for n in (1, 2, 4, 8)})
+    def turns(make, arguments):
+        contenders = {n: (make, args, {}) for n, args in arguments.items()}
+        return race(contenders, a.rounds, a.seconds/2, a.warm_up)
+    def micro(seconds):
+        return {n: spread(np.array(v)*1e6) for n, v in seconds.items()}
+    many, why = turns(_many, {n: (_sparse_sources(a, n), BS) for n in a.sources})
+    long, _ = turns(_long, {n: (a.data, n) for n in a.rows})
+    worlds = (1, 2, 4, 8)
+    ranks, _ = turns(_rank, {n: (a.data, n) for n in worlds})
     smallest, largest = a.corpora[0], a.corpora[-1]
     more = corpus[largest]['anonymous_MB'] - corpus[smallest]['anonymous_MB']
     ratio = np.median(np.array(many[50])/many[3])
     same = all(s['same'] for s in steps.values())
     bars = [
-        bar(f'MB of anonymous memory more with {largest/smallest:,.0f} times the tokens', more, 10, False),
-        bar('time of a batch of 50 sources to that of 3', float(ratio), 5, False),
-        bar('ms for a state at step 1,000,000,000', steps[10**9]['load_ms'], 5, False),
+        bar(f'MB of anonymous memory more with {largest/smallest:,.0f} times the tokens', more, 10,
+            at_least=False),
+        bar('time of a batch of 50 sources to that of 3', float(ratio), 5, at_least=False),
+        bar('ms for a state at step 1,000,000,000', steps[10**9]['load_ms'], 5,
+            at_least=False),
         bar('batches after a state equal those of an uninterrupted run', float(same), 1),
     ]
     return dict(by_corpus=corpus, by_step=steps, microseconds_by_sources=micro(many),
-                microseconds_by_row=micro(long), microseconds_by_ranks=micro(ranks), left_out=why, bars=bars)
+                microseconds_by_row=micro(long), microseconds_by_ranks=micro(ranks),
+                left_out=why, bars=bars)
 
 def _fit(steps, threads, workers):
     from cptlib.demo import demo_sources
@@ -633,30 +674,32 @@ def _fit(steps, threads, workers):
         start = time.perf_counter()
         learn.fit_cpt()
     ms = (time.perf_counter() - start)/steps*1e3
-    return dict(data_wait=learn.data_mix.data_wait, ms_a_step=ms, wait_us_a_step=learn.dls.train.wait/steps*1e6)
+    wait_us = learn.dls.train.wait/steps*1e6
+    return dict(data_wait=learn.data_mix.data_wait, ms_a_step=ms, wait_us_a_step=wait_us)
 
 def wait(a):
     threads = sorted({1, os.cpu_count()})
     runs = {f'{t} threads': fresh(_fit, a.fit_steps, t, 0) for t in threads}
     longest = max(r['data_wait'] for r in runs.values())
     what = 'share of a fit of the demonstration model that is spent on waiting for data'
-    return dict(fits=runs, steps=a.fit_steps, bars=[bar(what, longest, .01, False)])
+    return dict(fits=runs, steps=a.fit_steps, bars=[bar(what, longest, .01, at_least=False)])
 
 # --- what comes out ---
 
 def _cpu():
     info = Path('/proc/cpuinfo')
     if not info.exists(): return platform.processor()
-    names = [l.split(':')[1].strip() for l in info.read_text().splitlines() if 'model name' in l]
-    return names[0] if names else ''
+    for line in info.read_text().splitlines():
+        if 'model name' in line: return line.split(':')[1].strip()
+    return ''
 
 def _version(package):
     try: return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError: return None
 
 def machine():
-    return dict(cpu=_cpu(), cores=os.cpu_count(), system=platform.platform(), python=platform.python_version(),
-                versions={p: _version(p) for p in PACKAGES})
+    return dict(cpu=_cpu(), cores=os.cpu_count(), system=platform.platform(),
+                python=platform.python_version(), versions={p: _version(p) for p in PACKAGES})
 
 def _is_spread(o): return isinstance(o, dict) and set(o) == {'median', 'low', 'high'}
 
@@ -690,7 +733,8 @@ def _bars(ax, d, title, unit):
     mid = [d[n]['median'] for n in names]
     below = [d[n]['median'] - d[n]['low'] for n in names]
     above = [d[n]['high'] - d[n]['median'] for n in names]
-    ax.barh(names, mid, color=[_bar_color(n) for n in names], xerr=[below, above], ecolor='black')
+    colors = [_bar_color(n) for n in names]
+    ax.barh(names, mid, color=colors, xerr=[below, above], ecolor='black')
     for i, (n, m) in enumerate(zip(names, mid)):
         text = f' {m:,.3g}' if m < 1000 else f' {m:,.0f}'
         ax.text(d[n]['high'], i, text, va='center', fontsize=8)
@@ -728,20 +772,24 @@ def _draw_growth(axes, r):
     _time_and_memory(axes[0], r['by_corpus'], 'A larger corpus', 'tokens', 'ms to the first batch')
     _time_and_memory(axes[1], r['by_step'], 'A later step', 'step', 'ms from a state to its batch')
     _curve(axes[2], r['microseconds_by_sources'], 'More sources', 'sources', 'microseconds a batch')
-    _curve(axes[3], r['microseconds_by_row'], 'Longer rows, as many tokens', 'tokens in a row', 'microseconds a batch')
+    _curve(axes[3], r['microseconds_by_row'], 'Longer rows, as many tokens', 'tokens in a row',
+           'microseconds a batch')
     if 'microseconds_by_ranks' not in r: return
-    _curve(axes[4], r['microseconds_by_ranks'], 'More ranks, 256 rows in all', 'ranks', 'microseconds a batch and rank')
+    _curve(axes[4], r['microseconds_by_ranks'], 'More ranks, 256 rows in all', 'ranks',
+           'microseconds a batch and rank')
 
 def draw(res, path):
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
     plt.rcParams['svg.hashsalt'] = 'cptlib'
-    fig, axes = plt.subplots(5, 2, figsize=(11, 17), layout='constrained', height_ratios=[1.7, 1, 1, 1, 1])
-    axes = axes.ravel()
-    titles = dict(warm='Warm page cache, one thread', cold='Cold page cache', workers='Worker processes')
+    fig, axes = plt.subplots(5, 2, figsize=(11, 17), layout='constrained',
+                             height_ratios=[1.7, 1, 1, 1, 1])
+    axes, unit = axes.ravel(), 'million tokens a second'
+    titles = dict(warm='Warm page cache, one thread', cold='Cold page cache',
+                  workers='Worker processes')
     for ax, (name, title) in zip(axes, titles.items()):
-        if name in res: _bars(ax, res[name]['million_tokens_a_second'], title, 'million tokens a second')
+        if name in res: _bars(ax, res[name]['million_tokens_a_second'], title, unit)
     if 'wait' in res: _draw_wait(axes[3], res['wait']['fits'])
     if 'growth' in res: _draw_growth(axes[4:], res['growth'])
     axes[9].set_axis_off()
@@ -753,22 +801,29 @@ SECTIONS = dict(warm=warm, workers=workers, cold=cold, growth=growth, wait=wait)
 
 # Settings that have no option of their own.
 FULL = dict(cold_steps=200, cold_rounds=3, fit_steps=100, warm_up=1., repeat=3,
-            sources=(2, 3, 10, 50, 200, 1000), rows=(64, 256, 1024, 4096, 32768), many_tokens=320_000_000,
-            corpora=(64_000_000, 640_000_000, 6_400_000_000, 64_000_000_000))
+            sources=(2, 3, 10, 50, 200, 1000),
+            rows=(64, 256, 1024, 4096, 32768),
+            corpora=(64_000_000, 640_000_000, 6_400_000_000, 64_000_000_000),
+            many_tokens=320_000_000)
 QUICK = dict(cold_steps=50, cold_rounds=1, fit_steps=10, warm_up=.1, repeat=1,
-             sources=(3, 50), rows=(64, 4096), many_tokens=32_000_000, corpora=(6_400_000, 64_000_000))
+             sources=(3, 50),
+             rows=(64, 4096),
+             corpora=(6_400_000, 64_000_000),
+             many_tokens=32_000_000)
 
 def settings():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--only', nargs='+', choices=SECTIONS, default=list(SECTIONS),
                    help='sections to run; the others keep what the results file has')
-    p.add_argument('--quick', action='store_true', help='small data, short turns: a smoke test, not a measurement')
+    p.add_argument('--quick', action='store_true',
+                   help='small data, short turns: a smoke test, not a measurement')
     p.add_argument('--prepare', action='store_true', help='only make the data')
     p.add_argument('--data', type=Path, default=Path.home()/'.cache'/'cptlib-bench',
                    help='folder for the data, about 3 GB, on a real disk')
     p.add_argument('--rounds', type=int, default=7)
     p.add_argument('--seconds', type=float, default=.5, help='of each turn')
-    p.add_argument('--out', type=Path, default=Path('bench/results/mixture.json'), help='the picture goes beside it')
+    p.add_argument('--out', type=Path, default=Path('bench/results/mixture.json'),
+                   help='the picture goes beside it')
     a = p.parse_args()
     vars(a).update(QUICK if a.quick else FULL)
     if a.quick:
@@ -778,7 +833,8 @@ def settings():
 
 def run_section(name, a):
     command = f'python bench/mixture.py --only {name} --rounds {a.rounds} --seconds {a.seconds:g}'
-    res = SECTIONS[name](a) | dict(command=command, date=f'{datetime.date.today()}', machine=machine())
+    today = f'{datetime.date.today()}'
+    res = SECTIONS[name](a) | dict(command=command, date=today, machine=machine())
     return json.loads(json.dumps(res))
 
 def main():
