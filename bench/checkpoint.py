@@ -1,13 +1,14 @@
-"""What saving costs: `python bench/checkpoint.py [--steps 200] [--out bench/results/checkpoint.json]`.
+"""What saving costs: `python bench/checkpoint.py [--steps 200]`.
 
-Trains the demonstration model `GPT()` on one thread with `Checkpoint(every=50)`. It reads off, as shares of the processor
-time of the training thread (which other programs on the machine disturb less than the time on the clock):
+Trains the demonstration model `GPT()` on one thread with `Checkpoint(every=50)`. It reads off, as
+shares of the processor time of the training thread (which other programs on the machine disturb
+less than the time on the clock):
 - what that thread spends on saving (copying to the host) and on the ledger;
 - what the writing thread spends, which counts if no core is free for it.
 
-Also the share of the time on the clock that saving held the training up, with the wait for the save before; and the time to
-load a mixture's state at step one billion, and from there to the first batch.
-The data are random tokens: only time is measured. It takes a minute.
+It also measures the share of the time on the clock that saving held the training up, with the wait
+for the save before; and the time to load a mixture's state at step one billion, and from there to
+the first batch. The data are random tokens, because only time is measured. It takes a minute.
 """
 import argparse, json, os, platform, statistics, tempfile, time, warnings
 os.environ.setdefault('OMP_NUM_THREADS', '1')

@@ -1,4 +1,4 @@
-"Everything that a notebook wants at hand: `from cptlib.all import *`. Single modules import what they need, and no more."
+"Everything that you want at hand in a notebook: `from cptlib.all import *`."
 from .data.text import *
 from .data.packing import *
 from .data.source import *

@@ -1,13 +1,18 @@
-"""Continued pre-training on several processes, from one script:
+"""Continued pre-training on several processes, from one script.
 
-    torchrun --nproc_per_node 2 examples/distributed.py --cpu --out runs/two       # two processes on the CPUs of this machine
-    accelerate launch --multi_gpu --num_processes 2 examples/distributed.py --cpu --out runs/two  # the same
-    accelerate launch --num_processes 8 examples/distributed.py --out runs/eight   # eight GPUs
-    torchrun --nproc_per_node 8 examples/distributed.py --out runs/eight           # the same
-    python examples/distributed.py --out runs/one                                  # one process: the same losses
+    # two processes on this machine's CPU
+    torchrun --nproc_per_node 2 examples/distributed.py --cpu --out runs/two
+    accelerate launch --multi_gpu --num_processes 2 examples/distributed.py --cpu --out runs/two
 
-(`accelerate launch --cpu --num_processes 2` starts one process, whatever the number, unless MPI is installed.)
-Run it again with the same --out, and it resumes, on as many processes as you give it then.
+    # eight GPUs
+    torchrun --nproc_per_node 8 examples/distributed.py --out runs/eight
+    accelerate launch --num_processes 8 examples/distributed.py --out runs/eight
+
+    # one process: the same losses
+    python examples/distributed.py --out runs/one
+
+(Without MPI, `accelerate launch --cpu --num_processes 2` starts one process, whatever the number.)
+Run it again with the same --out and it resumes, on as many processes as it gets then.
 """
 import argparse, json
 from pathlib import Path
