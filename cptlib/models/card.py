@@ -66,7 +66,7 @@ def _accuracy_part(learn):
 def _memorization_part(learn):
     "Return the report of the `ClunkDetector`."
     detector = getattr(learn, 'clunk_detector', None)
-    report = detector.report if detector is not None and detector.online else 'Not tested.'
+    report = detector.report if detector is not None and detector.streams else 'Not tested.'
     return f'```text\n{report}\n```'
 
 def _settings(learn):
