@@ -21,7 +21,7 @@ from .core import Chunk, LossReader
 from ..data.schedule import COLORS
 from ..models.check import check_model
 
-# %% ../../nbs/callback/01_datamix.ipynb #dd90235b
+# %% ../../nbs/callback/01_datamix.ipynb #3899e923
 def _by_source(
     chunk, # `Chunk` of training losses
     source, # [streams] index of the source of each stream

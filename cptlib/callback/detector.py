@@ -24,7 +24,7 @@ from ..data.loader import evenly, to_xy
 from ..models.check import evaluating
 from ..models.metrics import logits_of, rowwise_loss, token_losses
 
-# %% ../../nbs/callback/03_detector.ipynb #bafd669b
+# %% ../../nbs/callback/03_detector.ipynb #fad517a9
 class FollowedStream:
     "The losses and epochs of one stream, and the tests at its epoch boundaries."
     def __init__(self,
@@ -66,7 +66,7 @@ class FollowedStream:
         self.at, self.epoch = state['at'], state['epoch']
         self.pairs.load_state_dict(state['pairs'])
 
-# %% ../../nbs/callback/03_detector.ipynb #488f19e7
+# %% ../../nbs/callback/03_detector.ipynb #1528db0e
 @patch
 def add(self:FollowedStream,
     step:int, # step of the mixture
@@ -152,16 +152,6 @@ class ClunkDetector(LossReader):
                 if found and found.verdict == 'drop': self._tell(found)
         self._taken += len(chunk.step)
 
-    @property
-    def series(self)->dict:
-        "{stream: mean loss of each of its steps, nats}."
-        return {name: stream.series for name, stream in self.streams.items()}
-
-    @property
-    def starts(self)->dict:
-        "{stream: first step in its series of each epoch}."
-        return {name: stream.starts for name, stream in self.streams.items()}
-
 # %% ../../nbs/callback/03_detector.ipynb #34f1f7c5
 def _rate_flags(lrs, step):
     "The flag 'metadata' if the learning rate changes by over a tenth around `step`."
@@ -198,7 +188,7 @@ def _probe_source(self:ClunkDetector, i, never, step):
     seen = losses_of_rows(self.model, source.take(once), pad=source.pad)
     return probe_gap(unseen, seen)
 
-# %% ../../nbs/callback/03_detector.ipynb #a59610fb
+# %% ../../nbs/callback/03_detector.ipynb #3d3b7313
 _ABOUT_AVERAGES = 'smoothed', 'restarting mean' # flags that raw losses can only raise by chance
 
 @patch
@@ -220,6 +210,22 @@ def report(self:ClunkDetector)->ClunkReport:
     self.loss_log.fetch()
     found = [b for stream in self.streams.values() for b in stream.online.boundaries]
     return advised(self._judged(found))
+
+# %% ../../nbs/callback/03_detector.ipynb #31a5386f
+@patch(as_prop=True)
+def series(self:ClunkDetector)->dict:
+    "{stream: mean loss of each of its steps, nats}; empty before a fit."
+    return {name: stream.series for name, stream in self.streams.items()}
+
+@patch(as_prop=True)
+def starts(self:ClunkDetector)->dict:
+    "{stream: first step in its series of each epoch}; empty before a fit."
+    return {name: stream.starts for name, stream in self.streams.items()}
+
+@patch(as_prop=True)
+def online(self:ClunkDetector)->dict:
+    "{stream: its `OnlineClunk`}; empty before a fit."
+    return {name: stream.online for name, stream in self.streams.items()}
 
 # %% ../../nbs/callback/03_detector.ipynb #75e3a2c8
 @patch(as_prop=True)

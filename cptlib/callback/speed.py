@@ -29,7 +29,7 @@ def bf16_helps(
         if asks and asks(): return True
     return False
 
-# %% ../../nbs/callback/13_speed.ipynb #0b32cbd0
+# %% ../../nbs/callback/13_speed.ipynb #d0722902
 class Bfloat16(LeanCallback):
     "Forward pass and loss in bfloat16 autocast; predictions come back as float32."
     order = MixedPrecision.order # 10: before GradientClip (11)
@@ -67,9 +67,9 @@ def row_length(
     length = int(first + (full - first)*min(t/until, 1.))
     return max(multiple, length//multiple*multiple)
 
-# %% ../../nbs/callback/13_speed.ipynb #1b854fef
+# %% ../../nbs/callback/13_speed.ipynb #e8fe4a83
 class ShortRowsFirst(LeanCallback):
-    "Train on the beginning of each row first, and on whole rows later; `tokens_read` counts tokens."
+    "Train on the beginning of each row first, on whole rows later; `tokens_read` counts tokens."
     order = TrainEvalCallback.order + 5 # after it has counted the share of training done
     run_valid = False
 
@@ -78,7 +78,7 @@ class ShortRowsFirst(LeanCallback):
         until:float=.3, # share of training from which on rows are whole
         multiple:int=8, # lengths are multiples of this
     ):
-        "Raises ValueError for rows without tokens, and for a share that is not above 0 and up to 1."
+        "Raises ValueError for rows without tokens, and for a share not above 0 and up to 1."
         if not 0 < until <= 1 or first < 1:
             raise ValueError(f"first={first}, until={until}: at least one token, "
                              "and a share of training above 0, up to 1")
@@ -91,8 +91,9 @@ class ShortRowsFirst(LeanCallback):
     def before_batch(self):
         full = self.x.shape[1]
         n = row_length(self.pct_train, full, self.first, self.until, self.multiple)
-        self.learn.xb, self.learn.yb = (self.x[:, :n],), (self.y[:, :n],)
-        self.tokens_read += self.y.numel()
+        x, y = self.x[:, :n], self.y[:, :n]
+        self.learn.xb, self.learn.yb = (x,), (y,)
+        self.tokens_read += y.numel()
 
     def state_dict(self)->dict:
         "How many tokens were read."
