@@ -8,6 +8,7 @@ from .data.order import *
 from .data.streams import *
 from .data.mixture import Mixture, checked_changes
 from .data.loader import *
+from .data.chats import *
 from .models.metrics import *
 from .clunk.changepoint import *
 from .clunk.confounds import *
@@ -18,6 +19,8 @@ from .clunk.verdict import *
 from .models.chunked import *
 from .models.gpt import *
 from .models.check import *
+from .models.generate import *
+from .tasks.sql import SQLQuestion, ask_sql, run_sql, same_answer, sql_databases, sql_questions
 from .callback.core import *
 from .callback.datamix import *
 from .callback.detector import *

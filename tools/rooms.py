@@ -1,9 +1,9 @@
 """The architecture as a test: `python tools/rooms.py` prints who imports whom and checks it.
 
 A folder of the package is a room. `data` and `clunk` import nothing of the other rooms, `models`
-may import those two, `callback` those three, and what lies at the top may import anything. There
-is no circle, no name with an underscore is imported from another module, and there are at most 48
-modules besides `all`, `cli` and generated ones.
+may import those two, `tasks` those three, `callback` those four, and what lies at the top may
+import anything. There is no circle, no name with an underscore is imported from another module,
+and there are at most 60 modules besides `all`, `cli` and generated ones.
 """
 import ast, sys
 from graphlib import CycleError, TopologicalSorter
@@ -11,9 +11,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent/'cptlib'
 MAY_IMPORT = dict(
-    data=set(), clunk=set(), models={'data', 'clunk'}, callback={'data', 'clunk', 'models'})
+    data=set(), clunk=set(), models={'data', 'clunk'},
+    tasks={'data', 'clunk', 'models'}, callback={'data', 'clunk', 'models', 'tasks'})
 NOT_COUNTED = {'all', 'cli'}
-MOST = 48
+MOST = 60
 
 def modules():
     "name -> path of every chapter's module: 'data.mixture', 'learner'."

@@ -11,13 +11,13 @@ __all__ = ['row_pieces', 'ArrowSource']
 import numpy as np
 from fastcore.basics import patch
 from .source import Source
-from .text import tokenizer_fingerprint
+from .disk import row_quality
+from .text import as_name, as_number, source_name, tokenizer_fingerprint
 
 # %% ../../nbs/data/06_arrow_rows.ipynb #a4818c35
 def _column_pieces(dataset, column):
     "Return the pieces of a column of lists. Raises ValueError if none, or not in order."
-    if column not in dataset.column_names:
-        raise ValueError(f'no column {column!r}; the dataset has {dataset.column_names}')
+    as_name(column, dataset.column_names, 'column')
     if dataset._indices is not None:
         raise ValueError('the rows of this dataset were selected or shuffled, so they do not stand '
                          'in order; call dataset.flatten_indices() first')
@@ -74,7 +74,7 @@ class ArrowSource(Source):
 
         Also raises ValueError if neither the size of the vocabulary nor a tokenizer is given.
         """
-        self._args = name, dataset, vocab_size, tokenizer, column, quality
+        self._args = source_name(name), dataset, vocab_size, tokenizer, column, quality
         if vocab_size is None and tokenizer is None:
             raise ValueError(f'Source {name!r}: give vocab_size=, or the tokenizer that made '
                              'the ids')
@@ -83,7 +83,9 @@ class ArrowSource(Source):
         self.name, self.dataset, self.tokenizer = name, dataset, tokenizer
         self.pad, self.path, self.meta = None, None, {}
         self.fingerprint = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
-        self.vocab_size = vocab_size or self.fingerprint['vocab_size']
+        if vocab_size is None: vocab_size = self.fingerprint.get('vocab_size')
+        where = f'Source {name!r}: vocab_size'
+        self.vocab_size = as_number(vocab_size, where, 1, 2**32, whole=True)
         self.content = dataset._fingerprint
         first = self._pieces[0]
         self.dtype, self.stride = first.dtype, first.shape[1]
@@ -91,7 +93,8 @@ class ArrowSource(Source):
         self._begins = np.cumsum([0, *map(len, self._pieces)]) # first row of each piece
         self.quality = self.by_quality = None
         if quality is None: return
-        self.quality = np.asarray(dataset[quality][:], np.float32)
+        as_name(quality, dataset.column_names, 'column', f'Source {name!r}')
+        self.quality = row_quality(name, dataset[quality][:], len(self))
         self.by_quality = self.quality.argsort(kind='stable')
 
     def __len__(self): return int(self._begins[-1])
@@ -103,14 +106,18 @@ def take(self:ArrowSource,
     ids, # row numbers [n], in any order, repeats allowed
     out:np.ndarray=None, # [n, row_len + 1] of any integer type: filled and returned
 )->np.ndarray: # [n, row_len + 1], of the file's type unless `out` is given
-    "Return a copy of some rows."
+    "Return a copy of some rows. Raises ValueError for a token outside the vocabulary."
     ids = np.asarray(ids)
     piece = self._begins.searchsorted(ids, side='right') - 1
     place = ids - self._begins[piece]
     if out is None: out = np.empty((len(ids), self.row_len + 1), self.dtype)
     for k, (p, i) in enumerate(zip(piece.tolist(), place.tolist())):
         out[k] = self._pieces[p][i]
-    return out
+    if not out.size or (out.min() >= 0 and out.max() < self.vocab_size): return out
+    bad = (out < 0) | (out >= self.vocab_size)
+    k = int(bad.any(1).argmax())
+    raise ValueError(f'Source {self.name!r}: row {ids[k]} holds token {out[k][bad[k]][0]}, outside '
+                     f'the vocabulary of {self.vocab_size}; give the vocab_size of its tokenizer')
 
 # %% ../../nbs/data/06_arrow_rows.ipynb #ad4d32b1
 @patch

@@ -15,10 +15,12 @@ import warnings
 import numpy as np
 import torch
 from fastai.data.core import DataLoaders
-from fastcore.basics import patch, store_attr
+from fastcore.basics import patch
+from .disk import LARGEST_ID, NO_TARGET
 from .mixture import Mixture
 from .packing import hide_padding
-from .streams import Ids
+from .streams import Ids, check_sources
+from .text import as_number
 
 # %% ../../nbs/data/11_loader.ipynb #d5903bda
 def to_xy(
@@ -26,12 +28,15 @@ def to_xy(
     device=None, # where the batch goes (default: stays on the host)
     pad:int=None, # the token that pads packed rows; where there is only padding, the target is -100
 )->tuple: # x, y: int64 tensors [rows, row_len]
-    "Input and target of next-token prediction."
+    "Input and target of next-token prediction. A token marked as no target is none: -100."
     t = torch.as_tensor(tokens)
     if device is not None: t = t.to(device, non_blocking=True)
+    room_for_marks = t.element_size() >= 4
     t = t.long()
-    x, y = t[:, :-1], t[:, 1:]
+    ids = t & LARGEST_ID if room_for_marks else t
+    x, y = ids[:, :-1], ids[:, 1:]
     if pad is not None: y = hide_padding(x, y, pad)
+    if room_for_marks: y = y.masked_fill(t[:, 1:] >= NO_TARGET, -100)
     return x, y
 
 # %% ../../nbs/data/11_loader.ipynb #a190c0fb
@@ -59,11 +64,11 @@ class MixtureLoader:
         device=None, # where batches go (default: the host)
         workers:int=0, # worker processes that read rows; 0 = read in this process
     ):
-        "Raises ValueError for a pass without batches."
-        if every is not None and every < 1:
-            raise ValueError(f"every={every}: validate every 1 or more steps")
-        store_attr('mixture,device,workers')
-        self.every = every or mixture.steps
+        "Raises ValueError for a pass without batches, or for numbers that are not whole."
+        self.mixture, self.device = mixture, device
+        self.workers = as_number(workers, 'workers', 0, whole=True)
+        self.every = mixture.steps
+        if every is not None: self.every = as_number(every, 'every', 1, whole=True)
         self.dataset = mixture
         self.ids, self.wait, self.skip = None, 0., 0
 
@@ -166,17 +171,19 @@ class ValidLoader:
         rows:int=None, # rows of each source, at equal distances (default: all)
         device=None, # where batches go (default: the host)
     ):
-        "Raises ValueError for no sources."
-        if not sources:
-            raise ValueError("no validation sources: give ValidLoader at least one Source")
-        store_attr('sources,bs,device')
+        """Raises TypeError for anything but a list of sources. Raises ValueError for no sources, for
+        two that do not fit together, and for numbers that are not whole."""
+        check_sources(sources, 'validation sources')
+        self.sources, self.device = sources, device
+        self.bs = as_number(bs, 'bs', 1, whole=True)
+        if rows is not None: rows = as_number(rows, 'rows', 1, whole=True)
         self.names = tuple(s.name for s in sources)
         self.dataset, self.ids = sources, None
         self.parts = [] # a (source, rows) for each batch
         for i, s in enumerate(sources):
             picked = evenly(len(s), rows or len(s))
-            for j in range(0, len(picked), bs):
-                self.parts.append((i, picked[j:j+bs]))
+            for j in range(0, len(picked), self.bs):
+                self.parts.append((i, picked[j:j+self.bs]))
 
     def __len__(self): return len(self.parts)
 
@@ -214,7 +221,11 @@ def dls(self:Mixture,
     device=None, # where batches go (default: the host; the Learner moves them to the model)
     workers:int=0, # worker processes that read training rows; 0 = read in this process
 )->DataLoaders: # `train` is a `MixtureLoader`, `valid` a `ValidLoader`
-    "`DataLoaders` for a fastai `Learner`."
+    """`DataLoaders` for a fastai `Learner`.
+
+    Raises TypeError or ValueError for validation sources that do not fit those of the mixture.
+    """
+    check_sources(valid, 'validation sources', self.sources[0])
     train = MixtureLoader(self, every, device, workers)
     return DataLoaders(train, ValidLoader(valid, self.bs//self.world, rows, device), device=device)
 
@@ -232,7 +243,8 @@ class MixtureSteps(torch.utils.data.Dataset):
     def __getitem__(self, step):
         tokens, *_ = self.mixture.batch(range(len(self))[step])
         x, y = to_xy(tokens, pad=self.mixture.pad)
-        return dict(input_ids=tokens, labels=torch.cat([x[:, :1], y], 1))
+        first = x[:, :1].masked_fill(tokens[:, :1] >= NO_TARGET, -100)
+        return dict(input_ids=tokens & LARGEST_ID, labels=torch.cat([first, y], 1))
 
     def loader(self,
         **kwargs, # more arguments of `torch.utils.data.DataLoader`, such as `num_workers`

@@ -19,7 +19,7 @@ from fastcore.basics import patch, store_attr
 from .order import deal, deal_sorted
 from .schedule import Schedule, constant
 from .streams import Ids, Reader, Streams, check_sources, source_of
-from .text import fingerprint_diff
+from .text import as_names, as_number, fingerprint_diff
 
 # %% ../../nbs/data/10_mixture.ipynb #4c190b5d
 @dataclass(frozen=True)
@@ -260,19 +260,23 @@ def places(self:Planner,
 
 # %% ../../nbs/data/10_mixture.ipynb #f336ecd7
 def _check_batches(sources, bs, steps, rank, world):
-    "Raises ValueError for sizes that make no batches."
+    """Return `bs`, `steps`, `rank` and `world` as plain numbers.
+
+    Raises ValueError for sizes that make no batches.
+    """
+    bs, world = (as_number(n, name, 1, whole=True) for n, name in ((bs, 'bs'), (world, 'world')))
+    if steps is not None: steps = as_number(steps, 'steps', 1, whole=True)
+    rank = as_number(rank, 'rank', 0, world - 1, whole=True)
     total = sum(len(s) for s in sources)
-    if not isinstance(bs, (int, np.integer)) or bs < 1:
-        raise ValueError(f"bs {bs!r}: the rows of a batch, a whole number of at least 1")
-    if steps is not None and steps < 1:
-        raise ValueError(f"steps {steps}: a training has at least one batch; leave steps out "
-                         "to serve as many rows as the sources hold")
     if total < bs:
         raise ValueError(f"{total} rows in all sources together, fewer than one batch of {bs}; "
                          "lower bs or add text")
-    if not 0 <= rank < world or bs % world:
-        raise ValueError(f"rank {rank} of {world} with bs {bs}: bs must be a multiple of world, "
-                         "and rank below it")
+    if bs % world: raise ValueError(f"bs {bs}: it must be a multiple of world, {world}")
+    return bs, steps or total//bs, rank, world
+
+def _whole_step(step):
+    "Return the number of a step, checked."
+    return as_number(step, 'step', whole=True)
 
 # %% ../../nbs/data/10_mixture.ipynb #dcbc8c79
 class Mixture:
@@ -293,8 +297,8 @@ class Mixture:
             raise TypeError(f"schedule {schedule!r}: give weights by name, such as "
                             "dict(prose=.7, code=.3), or a Schedule")
         check_sources(sources)
-        _check_batches(sources, bs, steps, rank, world)
-        store_attr('bs,seed,rank,world')
+        self.bs, self.steps, self.rank, self.world = _check_batches(sources, bs, steps, rank, world)
+        self.seed = as_number(seed, 'seed', whole=True)
         self.sources = list(sources)
         self.names = tuple(s.name for s in sources)
         self.row_len = sources[0].row_len
@@ -302,13 +306,13 @@ class Mixture:
         self.vocab_size = max(s.vocab_size for s in sources)
         self.pad = next((s.pad for s in sources if s.pad is not None), None)
         self.step = 0
-        self.steps = steps or sum(len(s) for s in sources)//bs
         self._given, self._blocks_read = schedule.to_dict(), -1
         self._reader = Reader(self.sources)
         self.dtype = self._reader.dtype
         zero = np.zeros(len(schedule.names))
         progress = Clock(0., 0, self.steps)
-        first = Segment(0, 0, zero, zero.astype(np.int64), schedule, bs, self.row_len, progress)
+        served = zero.astype(np.int64)
+        first = Segment(0, 0, zero, served, schedule, self.bs, self.row_len, progress)
         self._follow([first])
 
     def _follow(self, segments, anchors=None):
@@ -357,7 +361,7 @@ def weights_at(self:Mixture,
     step:int=None, # any step (default: the current one)
 )->np.ndarray: # [streams] shares that add up to 1
     "The shares that the schedule of that time asks for at `step`, in the order of its names."
-    step = self.step if step is None else step
+    step = self.step if step is None else _whole_step(step)
     return self.segments[self._planner.number(step)].weights_at(step)
 
 @patch
@@ -365,21 +369,21 @@ def served_at(self:Mixture,
     step:int, # any step
 )->np.ndarray: # [streams] rows; a stream is a source, or one half of a curated source
     "How many rows of each stream were dealt before `step`."
-    return self._planner.served_at(step)
+    return self._planner.served_at(_whole_step(step))
 
 @patch
 def plan(self:Mixture,
     step:int, # any step
 )->Ids: # sources and rows of the whole batch, on the host
     "Which rows `step` serves. Reads no data and changes nothing."
-    return self._planner.plan(step)
+    return self._planner.plan(_whole_step(step))
 
 @patch
 def local(self:Mixture,
     step:int, # any step
 )->Ids: # sources and rows of this rank's slice, on the host
     "The part of `plan(step)` that this rank reads: every `world`-th row."
-    return self._planner.plan(step, whole=False)
+    return self._planner.plan(_whole_step(step), whole=False)
 
 # %% ../../nbs/data/10_mixture.ipynb #cd8de9e1
 @patch
@@ -453,7 +457,7 @@ def progress(self:Mixture,
     step:int=None, # any step (default: the current one)
 )->float: # 0 to 1
     "Share of the training's data served before `step`."
-    step = self.step if step is None else step
+    step = self.step if step is None else _whole_step(step)
     done = float(self.segments[self._planner.number(step)].progress.at(step))
     return 1. if done > 1 - 1e-12 else done
 
@@ -463,7 +467,7 @@ def delivered(self:Mixture,
     step:int=None, # steps done (default: the current step)
 )->dict: # name -> dict(rows, tokens, share, epochs)
     "What the first `step` batches held, for each source."
-    step = self.step if step is None else step
+    step = self.step if step is None else _whole_step(step)
     source = self._planner.streams(self._planner.number(step)).source
     rows = np.bincount(source, self.served_at(step), minlength=len(self.sources))
     rows = rows.astype(int).tolist()
@@ -562,12 +566,7 @@ def checked_changes(
     changed, # one of 'bs', 'steps', 'schedule' and 'sources', or several
 )->set:
     "What may differ on a resume, as a set. Raises ValueError for anything else."
-    known = ('bs', 'steps', 'schedule', 'sources')
-    changed = {changed} if isinstance(changed, str) else {*changed}
-    if unknown := changed - {*known}:
-        raise ValueError(f"changed={unknown.pop()!r}: what may differ is "
-                         f"{', '.join(map(repr, known))}")
-    return changed
+    return {*as_names(changed, ('bs', 'steps', 'schedule', 'sources'), 'name', 'changed')}
 
 def _check_source(name, was, now, changed):
     "Raises ValueError if the source `name` is not what it was; `was` and `now` may be None."

@@ -11,6 +11,7 @@ __all__ = ['best_fit', 'Packed', 'pack', 'joined', 'Layout', 'hide_padding', 'se
 from bisect import bisect_left, insort
 from typing import NamedTuple
 import numpy as np, torch
+from .text import as_integers, as_name, as_number
 
 # %% ../../nbs/data/03_packing.ipynb #040341e3
 def best_fit(
@@ -18,7 +19,7 @@ def best_fit(
     size:int, # tokens that fit into a row
 )->np.ndarray: # [documents] the row of each
     "Pack documents by best-fit decreasing. Raises ValueError for a document longer than a row."
-    lengths = np.asarray(lengths)
+    lengths, size = as_integers(lengths, 'lengths'), as_number(size, 'size', 1, whole=True)
     if len(lengths) and not 1 <= lengths.min() <= lengths.max() <= size:
         raise ValueError(f'documents of {lengths.min()} to {lengths.max()} tokens, and rows of '
                          f'{size}; cut long ones first, leave out empty ones')
@@ -68,8 +69,8 @@ def pack(
     size:int, # tokens of a row: `row_len` + 1
 )->Packed:
     "Pack documents into rows, whole where they fit. Raises ValueError for rows of one token."
-    if size < 2: raise ValueError(f'rows of {size} tokens; a row has two or more')
-    lengths = np.asarray(lengths, np.int64)
+    size = as_number(size, 'size of a row', 2, whole=True)
+    lengths = as_integers(lengths, 'lengths')
     lengths = lengths[lengths > 0]
     begins, tokens = _cut(lengths, size)
     row = best_fit(tokens, size)
@@ -92,7 +93,8 @@ def joined(
     before:int=0, # tokens that stand before the first document
 )->float: # 0 to 1
     "Return the share of documents that a row boundary tears when all are joined."
-    lengths = np.asarray(lengths, np.int64)
+    size = as_number(size, 'size of a row', 2, whole=True)
+    lengths = as_integers(lengths, 'lengths')
     ends = before + lengths.cumsum()
     first_row = (ends - lengths)//(size - 1)
     last_row = (ends - 1)//(size - 1)
@@ -107,18 +109,18 @@ class Layout:
         packing:str=None, # 'best-fit', or None to join
     ):
         "Raises ValueError for any other packing, and for packing without an end-of-text token."
-        if packing not in (None, 'best-fit'):
-            raise ValueError(f"packing={packing!r}; choose 'best-fit', or None to join documents")
+        if packing is not None: as_name(packing, ['best-fit'], 'packing')
+        row_len = as_number(row_len, 'row_len', 1, whole=True)
         if packing and end is None:
             raise ValueError('packing pads rows with the end-of-text token, and this tokenizer '
                              'has none; give Tokenizer(tokenizer, eot_id=...)')
         self.row_len, self.end, self.packing = row_len, end, packing
-        self.documents, self.torn = 0, 0.
+        self.documents, self.empty, self.torn = 0, 0, 0.
         self.tokens, self.places = 0, 0
 
     def _pack(self, ids, lengths, quality):
         packed = pack(lengths, self.row_len + 1)
-        self.torn += packed.cut*(lengths > 0).sum()
+        self.torn += packed.cut*len(lengths)
         index = packed.index.ravel()
         if not len(index): return ids, quality
         empty = index < 0
@@ -129,11 +131,13 @@ class Layout:
 
     def place(self,
         ids:np.ndarray, # [tokens] of some documents, one after the other
-        lengths, # [documents] tokens of each, end-of-text included
+        lengths, # [documents] tokens of each, end-of-text included; 0 = an empty document
         quality:np.ndarray=None, # [tokens] one number per token
     )->tuple: # (ids, quality) to write, with padding where packed
         "Lay out the next documents."
-        lengths = np.asarray(lengths, np.int64)
+        lengths = as_integers(lengths, 'lengths')
+        self.empty += int((lengths == 0).sum())
+        lengths = lengths[lengths > 0]
         self.documents += len(lengths)
         if self.packing: ids, quality = self._pack(ids, lengths, quality)
         elif len(lengths): self.torn += joined(lengths, self.row_len + 1, self.tokens)*len(lengths)
@@ -142,11 +146,11 @@ class Layout:
         return ids, quality
 
     def report(self)->dict:
-        "Return the settings, the share of documents that were cut, and the share of padding."
+        "Return the settings, counts of documents, the share that was cut, and that of padding."
         cut = float(self.torn)/max(self.documents, 1)
         padding = 1 - self.tokens/max(self.places, 1)
         return dict(packing=self.packing, end=self.end, documents=self.documents,
-                    cut=cut, padding=padding)
+                    empty=self.empty, cut=cut, padding=padding)
 
 # %% ../../nbs/data/03_packing.ipynb #f9305e49
 def hide_padding(

@@ -8,15 +8,16 @@ Docs: https://cptlib.github.io/cptlib/data/prepare.html.md"""
 __all__ = ['prepare', 'prepare_array', 'prepare_texts', 'prepare_dataset']
 
 # %% ../../nbs/data/04_prepare.ipynb #17ed68b6
-import hashlib, shutil, time, warnings
+import hashlib, math, shutil, time, warnings
+from collections import Counter
 from functools import partial
-from pathlib import Path
 import numpy as np
 from fastprogress.fastprogress import progress_bar
-from .disk import RowWriter, check_folder, new_folder, read_meta, seal_folder
-from .disk import token_dtype
+from .disk import RowWriter, as_folder, check_folder, new_folder, read_meta
+from .disk import row_quality, seal_folder, token_dtype
 from .packing import Layout
-from .text import TextStream, Tokenizer, fingerprint_diff, tokenizer_fingerprint
+from .text import TextStream, Tokenizer, as_integers, as_name, as_number
+from .text import fingerprint_diff, source_name, tokenizer_fingerprint
 
 # %% ../../nbs/data/04_prepare.ipynb #5be4fcf5
 def _differences(was, want):
@@ -45,7 +46,7 @@ def _existing(path, want, overwrite):
     if not (path/'source.json').is_file():
         raise FileExistsError(f'Source {name!r}: {path} is not a source; give another path')
     try:
-        found = _differences(read_meta(path)['made_of'], want)
+        found = _differences(read_meta(path).get('made_of', {}), want)
         if not found: return check_folder(path)
     except ValueError: # the source is damaged, or the texts to compare with cannot be read
         if overwrite: return None
@@ -64,12 +65,11 @@ def prepare(
     """Make a source as `want` describes it at `path`, or find that it is there already.
 
     The fields of `want` are compared with those of an existing source, the content last.
-    Raises FileExistsError if something else is there, ValueError for a name that is not a string.
+    Raises FileExistsError if something else is there, ValueError for a name that is not a string
+    or a path that names no folder.
     """
-    if not isinstance(want['name'], str):
-        raise ValueError(f'the name of a source is {want["name"]!r:.60}; '
-                         'give a string, before the data and the path')
-    path = Path(path)
+    name = source_name(want['name'])
+    path = as_folder(path, f'Source {name!r}')
     if look and (meta := _existing(path, want, overwrite)): return meta
     made = None
     try:
@@ -89,10 +89,14 @@ def _pieces(a, n=1 << 22):
     step = max(1, n // max(1, a[:1].size))
     for i in range(0, len(a), step): yield a[i:i + step].reshape(-1)
 
-def _largest(a):
-    "Return the largest whole number in an array, 0 if there is none."
-    if a.dtype.kind not in 'iu': return 0
-    return max((int(p.max()) for p in _pieces(a)), default=0)
+def _row_len(name, row_len):
+    "Return a row length, checked."
+    return as_number(row_len, f'Source {name!r}: row_len', 1, math.inf, whole=True)
+
+def _largest(name, a):
+    "Return the largest token in an array, 0 if there is none. Raises ValueError for others."
+    where = f'Source {name!r}: tokens'
+    return max((int(as_integers(p, where).max(initial=0)) for p in _pieces(a)), default=0)
 
 def _array_hash(a, dtype, vocab_size, used):
     "Hash the first `used` tokens as they would be in the file; None if they do not fit."
@@ -124,11 +128,13 @@ def prepare_array(
     Raises ValueError for ids, row lengths or qualities that do not fit, FileExistsError if
     something else is at `path`.
     """
-    a = np.asarray(tokens)
-    q = None if quality is None else np.asarray(quality, '<f4')
+    a, row_len = np.asarray(tokens), _row_len(name, row_len)
     is_stream = a.ndim == 1
-    if tokenizer is not None: vocab_size = vocab_size or Tokenizer(tokenizer).vocab_size
-    if vocab_size is None: vocab_size = _largest(a) + 1
+    rows = max(a.size - 1, 0)//row_len if is_stream else len(a)
+    q = row_quality(name, quality, rows) if rows and quality is not None else None
+    if vocab_size is None and tokenizer is not None: vocab_size = Tokenizer(tokenizer).vocab_size
+    if vocab_size is None: vocab_size = min(_largest(name, a) + 1, 2**32)
+    vocab_size = as_number(vocab_size, f'Source {name!r}: vocab_size', 1, 2**32, whole=True)
     stride = row_len if is_stream else row_len + 1
 
     def content():
@@ -179,31 +185,61 @@ def _known(tokenizer):
                       'give Tokenizer(tokenizer, eot_id=...)', stacklevel=4)
     return tok
 
-def _refuse_empty(name, documents, longest, tok):
-    "Raises ValueError if the longest of some documents has only the tokens of an empty text."
-    if not documents or longest > 2: return # an empty text has at most a BOS and an end-of-text
-    empty, _ = tok.encode_joined([''])
-    if longest == len(empty):
+def _check_empty(name, documents, empty):
+    "Warn about empty documents. Raises ValueError if all are."
+    if not empty: return
+    if not documents:
         raise ValueError(f'Source {name!r}: all of its texts are empty; '
                          'give texts with content, or correct how they are read')
+    warnings.warn(f'Source {name!r}: {empty:,} of {documents + empty:,} documents are empty and '
+                  'were left out; if that surprises you, correct how they are read')
+
+def _warn_of_controls(name, controls, tok):
+    "Warn about special tokens that were written out in texts, unless you chose what they become."
+    if not controls or tok.special: return
+    listed = ', '.join(f'{token!r} {n:,} times' for token, n in controls.most_common(5))
+    warnings.warn(f'Source {name!r}: special tokens are written out in the texts ({listed}) and '
+                  "became control tokens; give Tokenizer(tokenizer, special='text') if they are "
+                  "text, or special='control' if they are meant, as in rendered chats")
 
 # %% ../../nbs/data/04_prepare.ipynb #30ebd480
+def _docs_at_once(packing, otherwise): return 16384 if packing else otherwise
+
+def _write_documents(folder, name, batches, tok, row_len, packing):
+    "Write the rows of batches (ids, lengths, quality of each document or None), and describe them."
+    stride = row_len + 1 if packing else None
+    layout, controls = Layout(row_len, tok.eot_id, packing), Counter()
+    with RowWriter(folder, name, row_len, tok.vocab_size, stride) as writer:
+        for ids, lengths, quality in batches:
+            per_token = None if quality is None else np.repeat(np.array(quality, float), lengths)
+            writer.write(*layout.place(ids, lengths, per_token))
+            controls.update(tok.controls(ids, lengths))
+        _check_empty(name, layout.documents, layout.empty)
+        meta = writer.finish() | layout.report()
+    _warn_of_controls(name, controls, tok)
+    return meta
+
 def _write_texts(folder, name, stream, tok, row_len, content=None, packing=None):
     "Write the rows of a `TextStream`; their content is its hash, or `content` if that is given."
     total = len(stream.texts) if hasattr(stream.texts, '__len__') else None
     pairs = _with_bar(stream, total, name)
-    stride = row_len + 1 if packing else None
-    layout, longest = Layout(row_len, tok.eot_id, packing), 0
-    with RowWriter(folder, name, row_len, tok.vocab_size, stride) as writer:
-        for texts, qualities in _batches(pairs, docs=16384 if packing else 1024):
-            ids, lengths = tok.encode_joined(texts)
-            per_token = None
-            if stream.quality is not None:
-                per_token = np.repeat(np.array(qualities, float), lengths)
-            writer.write(*layout.place(ids, lengths, per_token))
-            longest = max(longest, *lengths)
-        _refuse_empty(name, layout.documents, longest, tok)
-        return writer.finish() | layout.report(), content or stream.content
+
+    def batches():
+        for texts, qualities in _batches(pairs, docs=_docs_at_once(packing, 1024)):
+            yield *tok.encode_joined(texts), None if stream.quality is None else qualities
+
+    meta = _write_documents(folder, name, batches(), tok, row_len, packing)
+    return meta, content or stream.content
+
+def _checked(name, tokenizer, row_len, packing):
+    "Return the wrapped tokenizer and the row length, so that what is impossible fails before any work."
+    tok, row_len = _known(tokenizer), _row_len(name, row_len)
+    Layout(row_len, tok.eot_id, packing)
+    return tok, row_len
+
+def _what_special(tok):
+    "Return a description of special tokens in texts, if they are not what they are by default."
+    return dict(special='text') if tok.special == 'text' else {}
 
 def prepare_texts(
     name:str, # name of the source
@@ -218,11 +254,11 @@ def prepare_texts(
 )->dict: # description of the source
     """Prepare rows from documents, each followed by the end-of-text token.
 
-    Raises ValueError naming the document that is not text, FileExistsError if something else is at
-    `path`.
+    Empty documents are left out, with a warning. Raises ValueError naming the document that is not
+    text, FileExistsError if something else is at `path`.
     """
-    tok, stream = _known(tokenizer), TextStream(texts, quality, name)
-    Layout(row_len, tok.eot_id, packing) # impossible packing fails before any work
+    tok, row_len = _checked(name, tokenizer, row_len, packing)
+    stream = TextStream(texts, quality, name)
 
     def hash_texts():
         for _ in stream: pass
@@ -230,6 +266,7 @@ def prepare_texts(
 
     want = dict(name=name, made='texts', row_len=row_len, tokenizer=tokenizer_fingerprint(tok),
                 quality=quality is not None, content=content or hash_texts, packing=packing)
+    want |= _what_special(tok)
     write = partial(_write_texts, name=name, stream=stream, tok=tok, row_len=row_len,
                     content=content, packing=packing)
     given = [o for o in (texts, quality) if o is not None]
@@ -244,7 +281,8 @@ def _tokenize(batch, numbers, name, tok, column, quality):
     texts, qualities = zip(*stream.walk(numbers), strict=True)
     ids, lengths = tok.encode_joined(texts)
     if ids.size and (ids.min() < 0 or ids.max() >= 2**32):
-        raise ValueError(f'Source {name!r}: the tokenizer gives ids outside 0 to 2**32')
+        raise ValueError(f'Source {name!r}: the tokenizer gives ids from {ids.min()} to '
+                         f'{ids.max()}, outside 0 to 2**32 - 1; correct the tokenizer')
     ends = np.cumsum(lengths)
     columns = dict(ids=np.split(ids.astype(np.uint32), ends[:-1]))
     if quality: columns['quality'] = list(qualities)
@@ -265,25 +303,29 @@ def _map(dataset, folder, name, num_proc, quality, **kwargs):
 def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_proc, packing):
     "Write the rows of a `datasets.Dataset`; their content is its fingerprint."
     mapped = _map(dataset, folder, name, num_proc, quality, tok=tok, column=column)
-    tables = mapped.with_format('arrow').iter(batch_size=16384 if packing else 1000)
-    stride = row_len + 1 if packing else None
-    layout, longest = Layout(row_len, tok.eot_id, packing), 0
-    with RowWriter(folder, name, row_len, tok.vocab_size, stride) as writer:
+    tables = mapped.with_format('arrow').iter(batch_size=_docs_at_once(packing, 1000))
+
+    def batches():
         for table in tables:
             lists = table['ids'].combine_chunks()
             ids, lengths = lists.flatten().to_numpy(), lists.value_lengths().to_numpy()
-            per_token = np.repeat(table['quality'].to_numpy(), lengths) if quality else None
-            writer.write(*layout.place(ids, lengths, per_token))
-            longest = max(longest, lengths.max())
-        _refuse_empty(name, layout.documents, longest, tok)
-        shutil.rmtree(folder/'map')
-        return writer.finish() | layout.report(), dataset._fingerprint
+            yield ids, lengths, table['quality'].to_numpy() if quality else None
+
+    meta = _write_documents(folder, name, batches(), tok, row_len, packing)
+    shutil.rmtree(folder/'map')
+    return meta, dataset._fingerprint
 
 # %% ../../nbs/data/04_prepare.ipynb #98bb88b7
 class _Column:
-    "One column of a stream, read again in each loop."
-    def __init__(self, dataset, name): self.dataset, self.name = dataset, name
-    def __iter__(self): return (row[self.name] for row in self.dataset)
+    "One column of a stream, read again in each loop. Raises ValueError for a row without it."
+    def __init__(self, dataset, name, source):
+        self.dataset, self.name, self.source = dataset, name, source
+
+    def __iter__(self):
+        for i, row in enumerate(self.dataset):
+            if self.name not in row:
+                as_name(self.name, row, 'column', f'Source {self.source!r}: row {i} of the stream')
+            yield row[self.name]
 
 def _check_dataset(name, dataset, columns):
     "Raises ValueError unless `dataset` is one split with these columns."
@@ -296,10 +338,7 @@ def _check_dataset(name, dataset, columns):
         raise ValueError(f'Source {name!r}: {type(dataset).__name__} is not a dataset; '
                          'use from_texts for lists and iterators')
     known = dataset.column_names or columns # a stream may not know its columns
-    missing = [c for c in columns if c and c not in known]
-    if missing:
-        raise ValueError(f'Source {name!r}: no column {missing[0]!r} in {dataset.column_names}; '
-                         'give column= or quality=')
+    for column in columns: as_name(column, known, 'column', f'Source {name!r}')
 
 def prepare_dataset(
     name:str, # name of the source
@@ -318,15 +357,17 @@ def prepare_dataset(
     Raises ValueError for splits, columns or texts that do not fit, FileExistsError if something
     else is at `path`.
     """
-    _check_dataset(name, dataset, (column, quality))
+    columns = [column] if quality is None else [column, quality]
+    _check_dataset(name, dataset, columns)
     if not hasattr(dataset, '_fingerprint'):
-        qualities = _Column(dataset, quality) if quality else None
-        return prepare_texts(name, _Column(dataset, column), tokenizer, path, row_len, qualities,
+        texts, *qualities = (_Column(dataset, c, name) for c in columns)
+        return prepare_texts(name, texts, tokenizer, path, row_len, *(qualities or [None]),
                              overwrite, packing=packing)
-    tok = _known(tokenizer)
-    Layout(row_len, tok.eot_id, packing) # impossible packing fails before any work
+    tok, row_len = _checked(name, tokenizer, row_len, packing)
+    if num_proc is not None:
+        num_proc = as_number(num_proc, f'Source {name!r}: num_proc', 1, whole=True)
     how = dict(name=name, row_len=row_len, column=column, quality=quality, packing=packing)
     want = how | dict(made='dataset', content=dataset._fingerprint,
-                      tokenizer=tokenizer_fingerprint(tok))
+                      tokenizer=tokenizer_fingerprint(tok), **_what_special(tok))
     write = partial(_write_dataset, dataset=dataset, tok=tok, num_proc=num_proc, **how)
     return prepare(path, want, write, overwrite)

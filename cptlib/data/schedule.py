@@ -8,38 +8,34 @@ Docs: https://cptlib.github.io/cptlib/data/schedule.html.md"""
 __all__ = ['COLORS', 'normalized', 'Schedule', 'constant', 'stages', 'anneal', 'curate']
 
 # %% ../../nbs/data/07_schedule.ipynb #2ec58d33
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 import numpy as np
 from fastcore.basics import patch
+from .text import as_name, as_names, as_number, source_name
 
 # %% ../../nbs/data/07_schedule.ipynb #963a3d18
-def _listed(names): return ', '.join(map(repr, names))
-
-def _check_weight(name, weight):
-    "Raises ValueError unless `weight` is a finite number that is not negative."
-    number = not isinstance(weight, str) and weight is not None
-    if number and math.isfinite(weight) and weight >= 0: return
-    raise ValueError(f"Source {name!r}: weight {weight!r} is not a finite number >= 0")
-
 def normalized(
     weights:dict, # source name -> weight, in any unit
     names=None, # the sources, in order; one without a weight gets 0 (default: the keys)
 )->np.ndarray: # [sources] shares that add up to 1, in the order of `names`
     """Return shares from weights in any unit.
 
-    Raises ValueError for an unknown source, for a weight that is negative or not a finite number,
-    and for weights that are all 0.
+    Raises TypeError for anything but a dictionary. Raises ValueError for an unknown source, for a
+    weight that is negative or not a finite number, and for weights that are all 0.
     """
-    names = tuple(weights if names is None else names)
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights {weights!r:.60}: give them by name, such as "
+                        "dict(prose=.7, code=.3)")
+    names = tuple(source_name(n) for n in (weights if names is None else names))
     if not names: raise ValueError("no sources: give weights as {name: weight}")
-    unknown = [n for n in weights if n not in names]
-    if unknown:
-        raise ValueError(f"unknown source {unknown[0]!r}: the sources are {_listed(names)}")
-    for name, weight in weights.items(): _check_weight(name, weight)
-    w = np.array([float(weights.get(n, 0)) for n in names])
+    as_names(weights, names, 'source')
+    def weight(name): return as_number(weights.get(name, 0), f"Source {name!r}: its weight", 0)
+    w = np.array([weight(n) for n in names])
+    if np.isinf(w.sum()): w = w / w.max() # two weights near the largest float
     if not w.sum():
-        raise ValueError(f"all weights are 0: give at least one of {_listed(names)} a weight")
+        raise ValueError(f"all weights are 0: give at least one of {', '.join(map(repr, names))} "
+                         "a weight")
     return w / w.sum()
 
 # %% ../../nbs/data/07_schedule.ipynb #6b7665a8
@@ -47,8 +43,9 @@ def normalized(
 class Schedule:
     """Mixture weights as a piecewise linear function of progress.
 
-    Make one with `constant`, `stages`, `anneal` or `curate`. It is immutable. Raises ValueError if
-    a share falls below the floor.
+    Make one with `constant`, `stages`, `anneal` or `curate`. It is immutable. Raises ValueError for
+    pieces that are no shares over time, for a floor that is not a number from 0 to 1, for an unknown
+    source in `droppable`, and if a share falls below the floor.
     """
     names:tuple # the sources, in the order of the weights
     knots:np.ndarray # [k+1] where the pieces begin, and where the last one ends; knots[0] == 0
@@ -59,11 +56,17 @@ class Schedule:
     droppable:tuple=() # names of the sources that may fall below it
 
     def __post_init__(self):
+        def put(name, value): object.__setattr__(self, name, value) # in a frozen class
+        put('names', tuple(source_name(n) for n in self.names))
+        put('unit', as_name(self.unit, ('fraction', 'tokens'), 'unit'))
+        put('floor', as_number(self.floor, 'floor', 0, 1))
+        put('droppable', as_names(self.droppable, self.names, 'source', 'droppable'))
+        _check_pieces(self)
         widths = np.diff(self.knots)[:, None]
         areas = widths*(self.start + self.end)/2
         nothing = np.zeros((1, len(self.names)))
         due = np.concatenate([nothing, np.cumsum(areas, 0)])
-        object.__setattr__(self, '_due', due) # the integral of the shares, at every knot
+        put('_due', due) # the integral of the shares, at every knot
         _check_floor(self)
 
     def __eq__(self, other):
@@ -77,7 +80,22 @@ def _moment(s, piece):
     at = s.knots[piece]
     return f"{at:,.0f} tokens" if s.unit == 'tokens' else f"{at:g} of the training"
 
+def _check_pieces(s):
+    "Raises ValueError unless knots rise from 0, and the weights between them are shares."
+    shape = len(s.knots) - 1, len(s.names)
+    fits = len(s.knots) > 1 and s.start.shape == s.end.shape == shape
+    if not fits:
+        raise ValueError(f"{len(s.knots)} knots and shares of shapes {s.start.shape} and "
+                         f"{s.end.shape} for {len(s.names)} sources; give one row of shares for "
+                         "each piece, and one knot more")
+    rising = s.knots[0] == 0 and np.isfinite(s.knots).all() and (np.diff(s.knots) > 0).all()
+    if not rising: raise ValueError(f"knots {s.knots}: give finite ones that rise from 0")
+    for shares in (s.start, s.end):
+        if (shares >= 0).all() and np.allclose(shares.sum(1), 1, atol=1e-6): continue
+        raise ValueError(f"shares {shares[:3].tolist()}: give numbers from 0 to 1 that add up to 1")
+
 def _check_floor(s):
+    "Raises ValueError for a source whose share falls below the floor."
     if s.floor*len(s.names) > 1:
         raise ValueError(f"floor {s.floor} under {len(s.names)} sources adds up to more than 1; "
                          "lower floor")
@@ -101,7 +119,7 @@ def constant(
     """
     w = normalized(weights)[None]
     knots = np.array([0., 1.])
-    return Schedule(tuple(weights), knots, w, w, floor=floor, droppable=tuple(droppable))
+    return Schedule(tuple(weights), knots, w, w, floor=floor, droppable=droppable)
 
 # %% ../../nbs/data/07_schedule.ipynb #f09ca380
 @patch
@@ -172,6 +190,16 @@ def when(
     return self.knots[k] + x
 
 # %% ../../nbs/data/07_schedule.ipynb #36b85015
+def _moments(stages):
+    "Return the moments of stages, checked. Raises ValueError for anything but pairs with weights."
+    wanted = "give a list of pairs, such as [(0, dict(prose=1)), (.5, dict(prose=1, code=1))]"
+    is_list = isinstance(stages, (list, tuple)) and len(stages)
+    if not is_list: raise ValueError(f"stages {stages!r:.60}: {wanted}")
+    for s in stages:
+        is_pair = isinstance(s, (list, tuple)) and len(s) == 2 and isinstance(s[1], Mapping)
+        if not is_pair: raise ValueError(f"stage {s!r:.60}: {wanted}")
+    return [as_number(moment, 'the moment of a stage', 0) for moment, _ in stages]
+
 def _unit(moments):
     "Return 'fraction' or 'tokens'. Raises ValueError unless moments start at 0 and rise."
     later = [m for m in moments if m > 0]
@@ -192,7 +220,7 @@ def stages(
 
     Raises ValueError for bad weights, bad moments, and a share below the floor.
     """
-    moments = [moment for moment, _ in stages]
+    moments, ramp = _moments(stages), as_number(ramp, 'ramp', 0)
     unit = _unit(moments)
     names = tuple(dict.fromkeys(n for _, weights in stages for n in weights))
     shares = [normalized(weights, names) for _, weights in stages]
@@ -206,7 +234,7 @@ def stages(
         if begin + width < end: pieces.append((begin + width, now, now))
     knots, starts, ends = zip(*pieces)
     knots = np.array([*knots, moments[-1]], float)
-    return Schedule(names, knots, np.array(starts), np.array(ends), unit, floor, tuple(droppable))
+    return Schedule(names, knots, np.array(starts), np.array(ends), unit, floor, droppable)
 
 # %% ../../nbs/data/07_schedule.ipynb #4e08641c
 def anneal(
@@ -222,9 +250,10 @@ def anneal(
 
     Raises ValueError for bad weights, bad moments, an unknown shape, and a share below the floor.
     """
-    if shape not in ('cosine', 'linear'):
-        raise ValueError(f"shape {shape!r}: choose 'cosine' or 'linear'")
+    as_name(shape, ('cosine', 'linear'), 'shape')
+    start, end = as_number(start, 'start', 0), as_number(end, 'end', 0)
     unit = _unit([0, end] if start == 0 else [0, start, end])
+    for weights in (first, last): normalized(weights)
     names = tuple(dict.fromkeys([*first, *last]))
     w0, w1 = normalized(first, names), normalized(last, names)
     x = np.linspace(0, 1, 65 if shape == 'cosine' else 2)
@@ -233,7 +262,7 @@ def anneal(
     knots, w = start + (end - start)*x, w0*(1 - y) + w1*y
     if start > 0: # a flat piece before the change
         knots, w = np.concatenate([[0.], knots]), np.concatenate([w0[None], w])
-    return Schedule(names, knots, w[:-1], w[1:], unit, floor, tuple(droppable))
+    return Schedule(names, knots, w[:-1], w[1:], unit, floor, droppable)
 
 # %% ../../nbs/data/07_schedule.ipynb #37bcc1dd
 COLORS = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000']
@@ -274,13 +303,6 @@ def __repr__(self:Schedule):
     return f"Schedule({', '.join(f'{n} {a:.0%} -> {b:.0%}' for n, a, b in triples)})"
 
 # %% ../../nbs/data/07_schedule.ipynb #c37738b4
-def _check_curate(s, names, first, last):
-    unknown = [n for n in names if n not in s.names]
-    if unknown: raise ValueError(f"unknown source {unknown[0]!r}: the sources are {s.names}")
-    if not (0 < first < 1 and 0 < last < 1):
-        raise ValueError(f"first={first}, last={last}: shares of low-quality rows lie "
-                         "between 0 and 1")
-
 def curate(
     s:Schedule, # shares of the sources
     names, # the source, or list of sources, whose rows carry a quality score
@@ -291,8 +313,9 @@ def curate(
 
     Raises ValueError for an unknown source and for a share outside 0 to 1.
     """
-    names = [names] if isinstance(names, str) else list(names)
-    _check_curate(s, names, first, last)
+    names = as_names(names, s.names, 'source')
+    first = as_number(first, 'first', 0, 1, between=True)
+    last = as_number(last, 'last', 0, 1, between=True)
     even = np.linspace(0, s.knots[-1], 65)
     knots = np.unique(np.concatenate([s.knots, even]))
     begins, ends = knots[:-1], np.nextafter(knots[1:], 0)

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from numpy.lib.stride_tricks import as_strided
 from .order import mixed, shuffled
 from .source import Source
-from .text import fingerprint_diff
+from .text import as_name, fingerprint_diff
 
 # %% ../../nbs/data/09_streams.ipynb #050860b1
 def check_list(
@@ -39,15 +39,17 @@ def _check_pair(a, b):
 
 def check_sources(
     sources:list, # `Source`s
+    what:str='sources', # what the error message calls them
+    like=None, # a `Source` that they must fit too (default: the first of them)
 ):
     """Raises TypeError for anything but a list of sources. Raises ValueError for no sources, for
     two with the same name, and for two that cannot stand in one batch."""
-    check_list(sources)
-    if not sources: raise ValueError("no sources: give Mixture at least one Source")
+    check_list(sources, what)
+    if not sources: raise ValueError(f"no {what}: give at least one Source")
     names = [s.name for s in sources]
     if twice := {n for n in names if names.count(n) > 1}:
-        raise ValueError(f"Source {twice.pop()!r} is given twice; names must differ")
-    for s in sources[1:]: _check_pair(sources[0], s)
+        raise ValueError(f"Source {twice.pop()!r} is given twice in {what}; names must differ")
+    for s in sources: _check_pair(like or sources[0], s)
 
 # %% ../../nbs/data/09_streams.ipynb #ce3ef5f0
 def source_of(
@@ -73,9 +75,7 @@ def _half(source, half):
 def _check_streams(parts, sources):
     "Raises ValueError unless `parts`, pairs of source and half, and `sources` {name: Source} fit."
     for name, half in parts:
-        if name not in sources:
-            raise ValueError(f"the schedule names a source {name!r}; "
-                             f"the sources are {', '.join(map(repr, sources))}")
+        as_name(name, sources, 'source', 'the schedule')
         if half and sources[name].by_quality is None:
             raise ValueError(f"Source {name!r} has no quality scores, but the schedule asks for "
                              f"{f'{name}:{half}'!r}; prepare it with quality=")

@@ -15,6 +15,7 @@ from torch import nn
 from ..data.text import tokenizer_fingerprint
 from .check import evaluating, model_positions
 from .chunked import LazyLogits
+from .gguf import PACKAGED, pretrained_model
 
 # %% ../../nbs/models/04_pretrained.ipynb #2aca012b
 try:
@@ -177,6 +178,7 @@ def _check_row(lm, x, position_ids):
 def _place(model):
     "Return the name or folder of a whole model, as text."
     folder, name = Path(model).expanduser(), str(model)
+    if name in PACKAGED or folder.suffix == '.gguf': return str(pretrained_model(model))
     if (folder/'adapter_config.json').exists():
         opened = f'cptlib.models.adapter.open_adapted({name!r}, trainable=True)'
         raise ValueError(f'{model} is the folder of an adapter; '
