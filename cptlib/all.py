@@ -20,6 +20,7 @@ from .models.chunked import *
 from .models.gpt import *
 from .models.check import *
 from .models.generate import *
+from .tasks.questions import *
 from .tasks.sql import SQLQuestion, ask_sql, run_sql, same_answer, sql_databases, sql_questions
 from .callback.core import *
 from .callback.datamix import *

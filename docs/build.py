@@ -27,6 +27,7 @@ SECTIONS = {
     'data': 'Data and mixtures',
     'clunk': 'The clunk test',
     'models': 'Models and metrics',
+    'tasks': 'Tasks',
     'experiments': 'Experiments',
 }
 EXPORTS = {'export', 'exports', 'exporti'}
