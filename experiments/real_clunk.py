@@ -95,11 +95,11 @@ def manual_pages(folder='/usr/share/man/de/man1'):
     for path in sorted(Path(folder).glob('*.gz'))[::3]:
         source = gzip.decompress(path.read_bytes())
         if source.startswith(b'.so'): continue # a link to another page
-        shown = subprocess.run(['man', '--nj', '--nh', '-l', '-Tutf8', '-P', 'cat', '-'], input=source,
-                               capture_output=True, env=dict(MANWIDTH='80', PATH='/usr/bin:/bin',
-                                                             LC_ALL='C.UTF-8', GROFF_NO_SGR='1'))
-        plain = subprocess.run(['col', '-bx'], input=shown.stdout, capture_output=True,
-                               env=dict(LC_ALL='C.UTF-8', PATH='/usr/bin:/bin'))
+        how = dict(capture_output=True, env=dict(MANWIDTH='80', PATH='/usr/bin:/bin',
+                                                 LC_ALL='C.UTF-8', GROFF_NO_SGR='1'))
+        command = ['man', '--nj', '--nh', '-l', '-Tutf8', '-P', 'cat', '-']
+        shown = subprocess.run(command, input=source, **how)
+        plain = subprocess.run(['col', '-bx'], input=shown.stdout, **how)
         yield path.stem, plain.stdout.decode('utf-8', 'replace')
 
 def documents(text):
@@ -108,24 +108,25 @@ def documents(text):
     if text == 'library': return [(d.origin, d.text) for d in embedded_texts()['code']]
     return list(manual_pages())
 
-def long_rows(texts, tokenizer, most=400):
-    "Cut documents into rows of tokens [rows, ROW_LEN + 1]; the rest of a document is dropped."
+def long_rows(texts, tokenizer, most=400, row_len=ROW_LEN):
+    "Cut documents into rows of tokens [rows, row_len + 1]; the rest of a document is dropped."
     rows = []
     for text in texts:
         ids = tokenizer(text, add_special_tokens=False).input_ids
-        for start in range(0, len(ids) - ROW_LEN, ROW_LEN + 1)[:24]: # not all of a long one
-            rows.append(ids[start:start + ROW_LEN + 1])
+        for start in range(0, len(ids) - row_len, row_len + 1)[:24]: # not all of a long one
+            rows.append(ids[start:start + row_len + 1])
         if len(rows) >= most: break
     return np.array(rows[:most])
 
 @cache
-def rows_of(text, tokenizer):
+def rows_of(text, tokenizer, row_len=ROW_LEN):
     "Rows of tokens to train on and held-out rows, from different documents."
     pool = documents(text)
     random.Random(0).shuffle(pool)
     train = [t for name, t in pool if split_of(name, .2) == 'train']
     valid = [t for name, t in pool if split_of(name, .2) == 'valid']
-    return long_rows(train, tokenizer), long_rows(valid, tokenizer, HELD_OUT)
+    held_out = long_rows(valid, tokenizer, HELD_OUT, row_len)
+    return long_rows(train, tokenizer, row_len=row_len), held_out
 
 def row_order(order, rng):
     "Row numbers of every step [steps, BS]. An epoch has ROWS rows."
