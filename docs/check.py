@@ -4,10 +4,10 @@ Every page is opened twice: at desktop width over HTTP under a sub-path, as on P
 width in dark mode from a file:// folder. We look for console errors, missing files, leaking
 markup, headings out of order, pictures that are not drawn or not described, pages wider than the
 window, and whatever axe-core calls serious or critical. Then we check the links within the site,
-and the search box. Chromium comes from the system (`apt-get install chromium`) or from CHROMIUM.
-The last line counts.
+and the search box. `--every 3` opens a third of the pages, other ones at each commit. Chromium
+comes from the system (`apt-get install chromium`) or from CHROMIUM. The last line counts.
 """
-import argparse, functools, os, re, shutil, sys, threading
+import argparse, functools, os, re, shutil, subprocess, sys, threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -188,13 +188,23 @@ def shoot(page, url, path):
     page.goto(url)
     page.screenshot(path=path, full_page=True)
 
+def pages(site):
+    "Every page, as a path within the site."
+    found = [p.relative_to(site) for p in site.rglob('*.html') if '_static' not in p.parts]
+    return sorted(path.as_posix() for path in found)
+
+def sample(names, every):
+    "Every `every`-th page, other ones at each commit, and always the home page."
+    if every == 1: return names
+    commit = subprocess.run(['git', 'rev-parse', 'HEAD'], capture_output=True, cwd=ROOT).stdout
+    first = int(commit[:8] or '0', 16) % every
+    return sorted({'index.html', *names[first::every]})
+
 def check_view(chrome, view, base, site, args, count):
     "Open every page at one width."
     context = chrome.new_context(**VIEWS[view])
     page = context.new_page()
-    for path in sorted(site.rglob('*.html')):
-        if '_static' in path.parts: continue
-        name = path.relative_to(site).as_posix()
+    for name in sample(pages(site), args.every):
         count(f'{view:8} {name}', look(page, base + name))
         shot = f"{name[:-5].replace('/', '_')}-{view}.png"
         if args.shots: shoot(page, base + name, args.shots/shot)
@@ -215,6 +225,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--site', type=Path, default=ROOT/'docs'/'_build'/'html')
     parser.add_argument('--shots', type=Path, help='folder for a picture of every page')
+    parser.add_argument('--every', type=int, default=1, help='open every n-th page only')
     parser.add_argument('--search', default='ClunkDetector', help='a word that search must find')
     args = parser.parse_args()
     site, browser = args.site.resolve(), chromium()
