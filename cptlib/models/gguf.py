@@ -128,6 +128,8 @@ def pretrained_model(
 
     Raises OSError if it is nowhere, with what to install; ValueError if it cannot be read."""
     if folder := _local(model): return folder
+    if Path(model).is_absolute() or str(model)[:1] in '.~':
+        raise FileNotFoundError(f'no model at {model}: there is no such folder')
     packaged = PACKAGED.get(str(model))
     name = packaged.hub if packaged else str(model)
     folder, _ = _on_hub(name, local_files_only=True)
