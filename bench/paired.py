@@ -46,8 +46,8 @@ def tested(losses, ids):
     plain = boundary_test(means[:n], means[n:])
     before = EpochRows(losses[:n], ids[:n])
     after = EpochRows(losses[n:], ids[n:])
-    paired, correlation = paired_test(before, after)
-    return dict(plain=as_dict(plain), paired=as_dict(paired), correlation=correlation)
+    found = paired_test(before, after)
+    return dict(plain=as_dict(plain), paired=as_dict(found.jump), correlation=found.correlation)
 
 def code_setting(seed): return text_setting(seed, new=2048)
 
