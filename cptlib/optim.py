@@ -23,6 +23,7 @@ from torch import nn
 from .callback.core import LeanCallback
 from .callback.state import load_training_state, saving
 from .callback.store import Store
+from .data.text import as_name, as_number
 
 # %% ../nbs/01_optim.ipynb #d2249dfe
 def decay_groups(
@@ -137,9 +138,12 @@ def lr_schedule(
     shape:str='cosine', # 'cosine' (`rewarm`), 'wsd' or 'constant'
     warmup:float=0.05, # share of the training over which the rate rises from 0
 ): # a function of the share of the training that is done, which returns a learning rate
-    "Return the learning rate as a function of progress. Raises ValueError for a bad shape."
-    if shape not in _SHAPES:
-        raise ValueError(f"learning rate shape {shape!r}: choose 'cosine', 'wsd' or 'constant'")
+    """Return the learning rate as a function of progress.
+
+    Raises ValueError for an unknown shape, or for numbers that are not in range.
+    """
+    as_name(shape, _SHAPES, 'learning rate shape')
+    lr, warmup = as_number(lr, 'lr', 0), as_number(warmup, 'warmup', 0, 1)
     multiple = partial(_SHAPES[shape], warmup=warmup)
     return lambda t: lr*float(multiple(t))
 
@@ -160,8 +164,7 @@ def falling(
     shape:str='linear', # 'linear' or '1-sqrt'
 )->np.ndarray: # multiple of the learning rate that the cooldown starts from, shape of `t`
     "Fall from 1 to 0 (Hägele et al. 2024). Raises ValueError for an unknown shape."
-    if shape not in ('linear', '1-sqrt'):
-        raise ValueError(f"cooldown shape {shape!r}: choose 'linear' or '1-sqrt'")
+    as_name(shape, ('linear', '1-sqrt'), 'cooldown shape')
     return 1 - (np.asarray(t, float) if shape == 'linear' else np.sqrt(t))
 
 # %% ../nbs/01_optim.ipynb #db473684

@@ -16,6 +16,7 @@ from functools import partial
 from fastcore.basics import patch
 
 from .data.schedule import Schedule, anneal, constant, normalized, stages
+from .data.text import as_number
 from .optim import GradualUnfreezing, rewarm, slanted_triangular
 
 # %% ../nbs/02_recipes.ipynb #a2d25675
@@ -69,8 +70,7 @@ def blended(
     Raises ValueError for a ratio outside 0 to 1 and for a source that is on both sides."""
     if both := set(old) & set(new):
         raise ValueError(f"Source {both.pop()!r} is in old and in new; give it to one of them")
-    if not 0 <= ratio <= 1:
-        raise ValueError(f"ratio {ratio}: the share of the old sources lies between 0 and 1")
+    ratio = as_number(ratio, 'ratio', 0, 1)
     return _scaled(old, ratio) | _scaled(new, 1 - ratio)
 
 # %% ../nbs/02_recipes.ipynb #f4963940
@@ -125,9 +125,8 @@ def ulmfit(
     factor:float=2.6, # a layer's learning rate over that of the layer below
 )->Recipe:
     "Train on domain, then task (Howard & Ruder 2018). Raises ValueError for a bad share."
-    if not 0 < share < 1:
-        raise ValueError(f"share {share}: the first step gets more than nothing "
-                         "and less than all, 0 to 1")
+    share = as_number(share, 'share', 0, 1, between=True)
+    factor = as_number(factor, 'factor', 0, between=True)
     nothing = dict.fromkeys([*general, *domain, *task], 0.)
     first, second = nothing | _scaled(domain, 1.), nothing | _scaled(task, 1.)
     schedule = _schedule(partial(stages, [(0, first), (share, second)]), [first, second])
@@ -142,6 +141,8 @@ def curriculum(
     shares:tuple=(.6, .3, .1), # share of the old sources in each stage
 )->Recipe:
     "Give old sources less in each of several equal stages. Raises what `blended` raises."
+    if not len(shares):
+        raise ValueError("shares is empty: give the old sources' share in each stage")
     mixtures = [blended(old, new, share) for share in shares]
     starts = [i/len(mixtures) for i in range(len(mixtures))]
     schedule = _schedule(partial(stages, list(zip(starts, mixtures, strict=True))), mixtures)

@@ -11,7 +11,6 @@ __all__ = ['CPTReport', 'figure_html', 'table_html', 'page_html']
 import base64
 import html
 import io
-from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -30,13 +29,9 @@ class CPTReport:
         detector, tracker = learn.clunk_detector, learn.accuracy_tracker
         if not tracker.records:
             raise ValueError("there is nothing to report before a fit; call learn.fit_cpt() first")
-        measured = {}
-        for name, history in tracker.history.groupby('source'):
-            measured[name] = history[['step', 'accuracy']].to_numpy()
-        advice = detector.advice(accuracy=measured)
         self.mix = learn.data_mix.table()
         self.accuracy = tracker.table()
-        self.clunk = replace(detector.report, advice=advice)
+        self.clunk = detector.report
 
     def _tables(self):
         return {'Delivered': self.mix, 'Learned and kept': self.accuracy}

@@ -19,6 +19,7 @@ from fastcore.basics import patch, store_attr
 from .core import LeanCallback
 from ..data.loader import ValidLoader
 from ..data.schedule import COLORS
+from ..data.text import as_names
 from ..models.check import check_model, evaluating
 from ..models.metrics import SourceStats, backward_transfer, forgetting, logits_of, retention
 
@@ -93,9 +94,7 @@ def _check_sources(self:AccuracyTracker):
     if self.names is None:
         raise ValueError("AccuracyTracker needs a ValidLoader as learn.dls.valid; "
                          "make the DataLoaders with mixture.dls(...)")
-    if unknown := set(self.guarded or ()) - set(self.names):
-        raise ValueError(f"guarded source {unknown.pop()!r}: "
-                         f"the validation sources are {self.names}")
+    self.guarded = as_names(self.guarded, self.names, 'guarded source')
     check_model(self.model, self.dls.valid.sources)
 
 @patch

@@ -17,10 +17,13 @@ from fastcore.basics import patch, store_attr
 
 from .core import Chunk, LossReader
 from ..clunk.detect import OnlineClunk
-from ..clunk.paired import OnlinePaired, PairedReport
-from ..clunk.verdict import Boundary, ClunkReport, advised, judge, probe_gap
+from ..clunk.paired import ABOUT_AVERAGES, OnlinePaired, with_pairs
+from ..clunk.verdict import Boundary, ClunkReport, judge, probe_gap
 from ..clunk.verdict import advice as advice_on
 from ..data.loader import evenly, to_xy
+from ..data.streams import source_of
+from ..data.streams import check_sources
+from ..data.text import as_names
 from ..models.check import evaluating
 from ..models.metrics import logits_of, rowwise_loss, token_losses
 
@@ -39,6 +42,12 @@ class FollowedStream:
         self.flags = [] # of each boundary: confounds that the caller knew of
         self.at = [] # of each boundary: step of the mixture
         self.epoch = None # the epoch it is in; None before its first row
+
+    @property
+    def boundaries(self)->list: # of `Boundary`
+        "All boundaries so far, measured but not judged: with pairs, or else from mean losses."
+        found = zip(self.online.boundaries, self.pairs.jumps, self.flags, strict=True)
+        return [with_pairs(*of_boundary) for of_boundary in found]
 
     def _begin_epoch(self, flags):
         self.online.boundary(repeats=1., flags=flags)
@@ -86,7 +95,11 @@ def add(self:FollowedStream,
         self.pairs.boundary()
     if first_epoch != last_epoch: return
     self.pairs.add(losses, rows)
-    return self._add_loss(loss)
+    latest = self._add_loss(loss)
+    if latest is None: return
+    paired = self.pairs.now(self.pairs.before.n) # as if this epoch had the length of the last one
+    latest = with_pairs(latest, paired, self.flags[-1])
+    return judge([*self.boundaries[:-1], latest], self.alpha).boundaries[-1]
 
 # %% ../../nbs/callback/03_detector.ipynb #dcdfc3ba
 def losses_of_rows(
@@ -121,8 +134,9 @@ class ClunkDetector(LossReader):
     def before_fit(self):
         if self.only_validates: return
         self.mixture = self.find_mixture()
-        if unknown := set(self.probe or {}) - set(self.mixture.names):
-            raise ValueError(f"probe for {unknown.pop()!r}: the sources are {self.mixture.names}")
+        as_names(self.probe, self.mixture.names, 'source', 'probe')
+        for never in (self.probe or {}).values():
+            check_sources([never], 'probe', self.mixture.sources[0])
         self._begin()
 
     def _begin(self):
@@ -189,27 +203,67 @@ def _probe_source(self:ClunkDetector, i, never, step):
     return probe_gap(unseen, seen)
 
 # %% ../../nbs/callback/03_detector.ipynb #3d3b7313
-_ABOUT_AVERAGES = 'smoothed', 'restarting mean' # flags that raw losses can only raise by chance
-
 @patch
 def _judged(self:ClunkDetector, boundaries):
     raw = []
     for b in boundaries:
-        flags = [flag for flag in b.flags if flag not in _ABOUT_AVERAGES]
+        flags = [flag for flag in b.flags if flag not in ABOUT_AVERAGES]
         raw.append(replace(b, flags=flags))
     dropped = {name: stream.online.dropped for name, stream in self.streams.items()}
     series = {name: (np.array(stream.series), np.array(stream.starts))
               for name, stream in self.streams.items() if stream.series}
     return judge(raw, self.alpha, self._gap, dropped, series)
 
-@patch(as_prop=True)
-def report(self:ClunkDetector)->ClunkReport:
-    "The report of the training so far. Raises ValueError before a fit."
+@patch
+def _report_on(self:ClunkDetector, boundaries_of):
+    "Judge what the function `boundaries_of` says of each stream, and add advice."
     if not self.streams:
         raise ValueError("nothing trained yet: call learn.fit first, then read the report")
     self.loss_log.fetch()
-    found = [b for stream in self.streams.values() for b in stream.online.boundaries]
-    return advised(self._judged(found))
+    found = [b for stream in self.streams.values() for b in boundaries_of(stream)]
+    report = self._judged(found)
+    return replace(report, advice=self._advice(report, self._tracked(report.source)))
+
+@patch(as_prop=True)
+def report(self:ClunkDetector)->ClunkReport:
+    "The report of the training so far. Raises ValueError before a fit."
+    return self._report_on(lambda stream: stream.boundaries)
+
+@patch(as_prop=True)
+def plain(self:ClunkDetector)->ClunkReport:
+    """The report from mean losses alone, as a log would give it.
+    Raises ValueError before a fit."""
+    return self._report_on(lambda stream: stream.online.boundaries)
+
+# %% ../../nbs/callback/03_detector.ipynb #8dc21d04
+@patch
+def _tracked(self:ClunkDetector, stream):
+    "What an `AccuracyTracker` has measured: arguments of `advice`, with the name of a stream."
+    tracker = getattr(self.learn, 'accuracy_tracker', None)
+    if tracker is None or not tracker.records: return {}
+    columns = dict(accuracy='accuracy', loss='loss', calibration='calibration_error')
+    tracked = {kind: {} for kind in columns}
+    for name, history in tracker.history.groupby('source'):
+        name = stream if stream and source_of(stream, self.mixture.names)[0] == name else name
+        for kind, column in columns.items():
+            tracked[kind][name] = history[['step', column]].to_numpy()
+    return tracked
+
+@patch
+def _advice(self:ClunkDetector, report, histories):
+    "The advice on a report, whose boundaries are moved to steps of the mixture."
+    boundaries = [replace(b, index=self.streams[b.source].at[b.epoch - 1])
+                  for b in report.boundaries]
+    return advice_on(replace(report, boundaries=boundaries), **histories)
+
+@patch
+def advice(self:ClunkDetector,
+    **histories, # of `cptlib.clunk.verdict.advice`: {source: [(step of the mixture, value), ...]}
+)->list: # sentences
+    """What to do, given measurements on unseen rows besides those of an `AccuracyTracker`.
+    Raises ValueError before a fit, and for a history that cannot be read."""
+    report = self.report
+    return self._advice(report, self._tracked(report.source) | histories)
 
 # %% ../../nbs/callback/03_detector.ipynb #31a5386f
 @patch(as_prop=True)
@@ -226,32 +280,6 @@ def starts(self:ClunkDetector)->dict:
 def online(self:ClunkDetector)->dict:
     "{stream: its `OnlineClunk`}; empty before a fit."
     return {name: stream.online for name, stream in self.streams.items()}
-
-# %% ../../nbs/callback/03_detector.ipynb #75e3a2c8
-@patch(as_prop=True)
-def paired(self:ClunkDetector)->PairedReport:
-    """The report of the training so far, from rows compared with themselves.
-    Raises ValueError before a fit."""
-    boundaries = self.report.boundaries # fetches the losses that are waiting
-    jumps = [jump for stream in self.streams.values() for jump in stream.pairs.jumps]
-    by_row, correlations = [], []
-    for b, found in zip(boundaries, jumps, strict=True):
-        jump, correlation = found or (None, None) # None where an epoch is too short
-        by_row.append(replace(b, jump=jump))
-        if found: correlations.append(correlation)
-    report = advised(self._judged(by_row))
-    return PairedReport(**vars(report), correlations=correlations)
-
-@patch
-def advice(self:ClunkDetector,
-    **histories, # `accuracy` or `loss`: {source: [(step of the mixture, value), ...]}; `tolerance`
-)->list: # sentences
-    """What to do, given the accuracy or loss on unseen rows; see `cptlib.clunk.verdict.advice`.
-    Raises ValueError before a fit, and for a history that cannot be read."""
-    report = self.report
-    boundaries = [replace(b, index=self.streams[b.source].at[b.epoch - 1])
-                  for b in report.boundaries]
-    return advice_on(replace(report, boundaries=boundaries), **histories)
 
 # %% ../../nbs/callback/03_detector.ipynb #9cb171b8
 @patch

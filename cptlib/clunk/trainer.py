@@ -8,11 +8,15 @@ Docs: https://cptlib.github.io/cptlib/clunk/trainer.html.md"""
 __all__ = ['ClunkCallback']
 
 # %% ../../nbs/clunk/06_trainer.ipynb #1776647f
+from dataclasses import replace
 from typing import NamedTuple
 import numpy as np
 import torch
+import torch.nn.functional as F
 from fastcore.basics import patch
 from .detect import ClunkReport, detect_clunks
+from .paired import ABOUT_AVERAGES, OnlinePaired, with_pairs
+from .verdict import advised, judge
 
 # %% ../../nbs/clunk/06_trainer.ipynb #9924e79e
 try:
@@ -29,6 +33,8 @@ class _Call(NamedTuple):
     shared: bool # whether the model was told the number of tokens in the whole step
     rows: int # rows in the batch
     length: int # tokens in a row
+    row_losses: torch.Tensor = None # [rows] nats, on the device; None where nothing tells
+    row_ids: torch.Tensor = None # [rows] a hash of the tokens of each row
 
 def _shape(args, kwargs):
     "Rows and row length of the input of a model; (0, 0) where nothing tells."
@@ -44,6 +50,31 @@ def _loss_of(out):
     elif isinstance(out, (tuple, list)): loss = out[0]
     if not torch.is_tensor(loss) or loss.numel() != 1: return None
     return loss.detach().float().sum()
+
+# %% ../../nbs/clunk/06_trainer.ipynb #b5480773
+def _row_losses(logits, labels):
+    "Mean loss of the scored tokens of each row, nats [rows]; NaN for a row without any."
+    losses = [F.cross_entropy(row[:-1].float(), label[1:]) for row, label in zip(logits, labels)]
+    return torch.stack(losses)
+
+_FACTORS = 6364136223846793005, 1442695040888963407 # Knuth's; products wrap around in 64 bits
+
+def _row_ids(tokens, mask=None):
+    "A hash of each row's tokens [rows], int64; `mask` is 0 where a row is padded."
+    mask = torch.ones_like(tokens) if mask is None else mask.long()
+    place = mask.cumsum(-1)
+    mixed = tokens.long()*_FACTORS[0] + place*_FACTORS[1]
+    for shift in 32, 29: mixed = (mixed ^ (mixed >> shift))*_FACTORS[0]
+    return (mixed*mask).sum(-1)
+
+def _rows(kwargs, out):
+    "Row losses and row ids of a forward pass; a pair of None unless it is a language model's."
+    tokens, labels = kwargs.get('input_ids'), kwargs.get('labels')
+    logits = out.get('logits') if isinstance(out, dict) else None
+    known = [x for x in (tokens, labels, logits) if torch.is_tensor(x)]
+    if len(known) < 3 or not tokens.shape == labels.shape == logits.shape[:2]: return None, None
+    with torch.no_grad():
+        return _row_losses(logits, labels), _row_ids(tokens, kwargs.get('attention_mask'))
 
 # %% ../../nbs/clunk/06_trainer.ipynb #31dd9251
 def _step_loss(calls, scale):
@@ -67,7 +98,11 @@ class ClunkCallback(TrainerCallback):
         self.losses, self.lr = [], [] # one a step
         self.rows, self.length = [], [] # rows in each step, tokens in its longest row
         self.starts = [] # first step of every epoch
+        self.pairs = OnlinePaired(self.alpha) # tests rows against themselves
+        self.measured = [] # of each evaluation: global step, metrics
         self._calls, self._hook = [], None # `_Call`s of the current step
+        self._waiting = [] # of steps whose rows are still on the device: losses, ids, new epoch?
+        self._begins = False # whether the next step is the first of an epoch
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         self._clear()
@@ -76,6 +111,7 @@ class ClunkCallback(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         self.starts.append(len(self.losses))
+        self._begins = len(self.losses) > 0
 
     def _forward(self, model, args, kwargs, out):
         "The hook: keep the loss of a forward pass in training."
@@ -83,7 +119,7 @@ class ClunkCallback(TrainerCallback):
         loss = _loss_of(out)
         if loss is None: return
         shared = kwargs.get('num_items_in_batch') is not None
-        self._calls.append(_Call(loss, shared, *_shape(args, kwargs)))
+        self._calls.append(_Call(loss, shared, *_shape(args, kwargs), *_rows(kwargs, out)))
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
         self.lr.append(optimizer.param_groups[0]['lr'])
@@ -96,7 +132,31 @@ class ClunkCallback(TrainerCallback):
         self.losses.append(_step_loss(self._calls, self._scale))
         self.rows.append(sum(call.rows for call in self._calls))
         self.length.append(max(call.length for call in self._calls))
+        self._keep_rows()
         self._calls = []
+
+    def _keep_rows(self):
+        "Keep the rows of a step; every 32 steps they are fetched from the device."
+        losses = [call.row_losses for call in self._calls if call.row_losses is not None]
+        ids = [call.row_ids for call in self._calls if call.row_ids is not None]
+        known = len(losses) == len(self._calls)
+        step = (torch.cat(losses), torch.cat(ids)) if known else (None, None)
+        self._waiting.append((*step, self._begins))
+        self._begins = False
+        if len(self._waiting) >= 32: self._fetch()
+
+    def _fetch(self):
+        "Hand the rows that are waiting to the paired test."
+        for losses, ids, begins in self._waiting:
+            if begins: self.pairs.boundary()
+            if losses is None: continue
+            losses, ids = losses.double().cpu().numpy(), ids.cpu().numpy()
+            scored = np.isfinite(losses)
+            if scored.any(): self.pairs.add(losses[scored], ids[scored])
+        self._waiting = []
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        self.measured.append((state.global_step, dict(metrics or {})))
 
     def on_train_end(self, args, state, control, **kwargs):
         self._hook.remove()
@@ -115,6 +175,9 @@ def _whole_steps(rows, starts):
     starts = kept_before[np.array(starts)]
     return _Whole(keep, np.unique(starts[starts < keep.sum()]))
 
+# flags that the losses raise; the paired test looks for them itself
+_OF_LOSSES = 'order within the epoch', 'off the boundary'
+
 @patch(as_prop=True)
 def report(self:ClunkCallback)->ClunkReport:
     "The `ClunkReport` of the training so far. Raises ValueError before the second epoch."
@@ -127,4 +190,27 @@ def report(self:ClunkCallback)->ClunkReport:
     lr, length = np.array(self.lr), np.array(self.length)
     metadata = dict(lr=lr[keep], length=length[keep])
     losses = np.array(self.losses)[keep]
-    return detect_clunks(losses, starts, self.alpha, metadata, self.repeats)
+    plain = detect_clunks(losses, starts, self.alpha, metadata, self.repeats)
+    return advised(self._with_pairs(plain), **self._evaluated())
+
+@patch
+def _with_pairs(self:ClunkCallback, plain):
+    "The report on mean losses, with pairs wherever rows came round again."
+    self._fetch()
+    found = self.pairs.jumps
+    if len(found) != len(plain.boundaries): return plain
+    boundaries = []
+    for b, test in zip(plain.boundaries, found):
+        b = replace(b, flags=[flag for flag in b.flags if flag not in ABOUT_AVERAGES])
+        outside = [flag for flag in b.flags if flag not in _OF_LOSSES]
+        boundaries.append(with_pairs(b, test, outside))
+    return judge(boundaries, self.alpha, dropped=plain.dropped, series=plain.series)
+
+@patch
+def _evaluated(self:ClunkCallback):
+    "What the Trainer has evaluated, as arguments of `advised`."
+    histories = {}
+    for kind in ('loss', 'accuracy'):
+        values = [(step, m[f'eval_{kind}']) for step, m in self.measured if f'eval_{kind}' in m]
+        if values: histories[kind] = dict(loss=values)
+    return histories

@@ -37,7 +37,8 @@ def as_folder(
     try: folder = Path(path)
     except TypeError: folder = Path()
     if folder != Path(): return folder
-    raise ValueError(f"{where}: the path {path!r:.60} names no folder; give one, such as 'data/mail'")
+    raise ValueError(f"{where}: the path {path!r:.60} names no folder; "
+                     "give one, such as 'data/mail'")
 
 # %% ../../nbs/data/02_disk.ipynb #ee4d20b8
 _full = errno.ENOSPC, errno.EFBIG, errno.EDQUOT
@@ -343,7 +344,7 @@ def check_folder(
     check:bool=None, # True: read all files; False: only sizes; None: read files with a new stamp
 )->dict: # what its `source.json` says
     "Check a source and describe it. Raises ValueError naming the first file that was altered."
-    path, meta = Path(path), read_meta(path)
+    path, meta = as_folder(path, 'Source'), read_meta(path)
     _check_sizes(path, meta)
     stamps = _stamps(path, meta['files'])
     for name, was in meta['files'].items():

@@ -15,7 +15,7 @@ import warnings
 import numpy as np
 import torch
 from fastai.data.core import DataLoaders
-from fastcore.basics import patch
+from fastcore.basics import patch, store_attr
 from .disk import LARGEST_ID, NO_TARGET
 from .mixture import Mixture
 from .packing import hide_padding
@@ -64,11 +64,11 @@ class MixtureLoader:
         device=None, # where batches go (default: the host)
         workers:int=0, # worker processes that read rows; 0 = read in this process
     ):
-        "Raises ValueError for a pass without batches, or for numbers that are not whole."
-        self.mixture, self.device = mixture, device
-        self.workers = as_number(workers, 'workers', 0, whole=True)
-        self.every = mixture.steps
-        if every is not None: self.every = as_number(every, 'every', 1, whole=True)
+        "Raises ValueError for a pass without batches."
+        if every is not None and every < 1:
+            raise ValueError(f"every={every}: validate every 1 or more steps")
+        store_attr('mixture,device,workers')
+        self.every = every or mixture.steps
         self.dataset = mixture
         self.ids, self.wait, self.skip = None, 0., 0
 
@@ -171,8 +171,8 @@ class ValidLoader:
         rows:int=None, # rows of each source, at equal distances (default: all)
         device=None, # where batches go (default: the host)
     ):
-        """Raises TypeError for anything but a list of sources. Raises ValueError for no sources, for
-        two that do not fit together, and for numbers that are not whole."""
+        """Raises TypeError for anything but a list of sources. Raises ValueError for no sources,
+        for two that do not fit together, and for numbers that are not whole."""
         check_sources(sources, 'validation sources')
         self.sources, self.device = sources, device
         self.bs = as_number(bs, 'bs', 1, whole=True)
@@ -223,9 +223,12 @@ def dls(self:Mixture,
 )->DataLoaders: # `train` is a `MixtureLoader`, `valid` a `ValidLoader`
     """`DataLoaders` for a fastai `Learner`.
 
-    Raises TypeError or ValueError for validation sources that do not fit those of the mixture.
+    Raises TypeError or ValueError for validation sources that do not fit those of the mixture, and
+    ValueError for numbers that are not whole.
     """
     check_sources(valid, 'validation sources', self.sources[0])
+    workers = as_number(workers, 'workers', 0, whole=True)
+    if every is not None: every = as_number(every, 'every', 1, whole=True)
     train = MixtureLoader(self, every, device, workers)
     return DataLoaders(train, ValidLoader(valid, self.bs//self.world, rows, device), device=device)
 

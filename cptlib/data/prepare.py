@@ -232,7 +232,7 @@ def _write_texts(folder, name, stream, tok, row_len, content=None, packing=None)
     return meta, content or stream.content
 
 def _checked(name, tokenizer, row_len, packing):
-    "Return the wrapped tokenizer and the row length, so that what is impossible fails before any work."
+    "Return the wrapped tokenizer and the row length. Impossible settings fail before any work."
     tok, row_len = _known(tokenizer), _row_len(name, row_len)
     Layout(row_len, tok.eot_id, packing)
     return tok, row_len

@@ -44,8 +44,8 @@ class Schedule:
     """Mixture weights as a piecewise linear function of progress.
 
     Make one with `constant`, `stages`, `anneal` or `curate`. It is immutable. Raises ValueError for
-    pieces that are no shares over time, for a floor that is not a number from 0 to 1, for an unknown
-    source in `droppable`, and if a share falls below the floor.
+    pieces that do not add up to 1, for a floor outside 0 to 1, for an unknown source in
+    `droppable`, and if a share falls below the floor.
     """
     names:tuple # the sources, in the order of the weights
     knots:np.ndarray # [k+1] where the pieces begin, and where the last one ends; knots[0] == 0

@@ -16,6 +16,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from numbers import Real
 import numpy as np
+from fastcore.basics import patch
 from .embedded import Document, EmbeddedTexts, embedded_texts, split_of
 
 # %% ../../nbs/data/01_text.ipynb #92b2b303
@@ -82,8 +83,8 @@ def as_names(
 )->tuple: # of names, each once
     "Return known names. Raises ValueError for any other, and suggests the nearest one."
     if names is None: return ()
-    several = isinstance(names, (list, tuple, set, frozenset, dict)) or hasattr(names, '__next__')
-    checked = [as_name(n, known, what, where) for n in (names if several else [names])]
+    is_one = isinstance(names, (str, bytes)) or not hasattr(names, '__iter__')
+    checked = [as_name(n, known, what, where) for n in ([names] if is_one else names)]
     return tuple(dict.fromkeys(checked))
 
 def source_name(
@@ -194,7 +195,7 @@ class Tokenizer:
         tok, # `ByteTokenizer`, Hugging Face tokenizer, anything with `encode`, or a function
         vocab_size:int=None, # size of the vocabulary, if `tok` does not know it
         eot_id:int=None, # id that ends a text, if `tok` does not know it
-        special:str=None, # '<|endoftext|>' in a text is 'text' or 'control' (default: with a warning)
+        special:str=None, # '<|endoftext|>' in a text is 'text' or 'control' (default: 'control')
     ):
         if isinstance(tok, Tokenizer):
             vocab_size = tok.vocab_size if vocab_size is None else vocab_size
@@ -208,7 +209,9 @@ class Tokenizer:
         if self.kind == 'huggingface' and getattr(tok, 'truncation', None):
             raise ValueError(f'tokenizer truncates texts ({tok.truncation}); '
                              'call `tok.no_truncation()` first')
-        self.bos_id = _bos_id(tok) if self.kind == 'huggingface' else None
+        self.bos_id, self.control_tokens = None, {}
+        if self.kind == 'huggingface':
+            self.bos_id, self.control_tokens = _bos_id(tok), _control_tokens(tok)
         self.special = self._checked_special(special)
 
     def _number(self, name, given, find, low, high):
@@ -240,46 +243,6 @@ class Tokenizer:
         "Return the ids of each of `texts`, without special tokens around it."
         return self._encode(texts, self.special)
 
-    def _own(self, text, ids):
-        "Return the ids of the text itself: none of white space, no BOS before, no end behind."
-        if self.kind != 'bytes': ids = as_integers(ids, 'ids from the tokenizer')
-        if not text.strip(): return ids[:0]
-        if len(ids) and ids[0] == self.bos_id: ids = ids[1:]
-        if len(ids) and ids[-1] == self.eot_id: ids = ids[:-1]
-        return ids
-
-    def encode_joined(self,
-        texts:list, # strings
-    )->tuple: # (ids of all texts: 1-D integer array, number of tokens of each text: list)
-        """Join the ids of `texts`, each with the ids that begin and end a text.
-
-        A text without content gets no tokens. Raises ValueError if the tokenizer gives anything
-        but lists of whole numbers.
-        """
-        dtype = np.uint8 if self.kind == 'bytes' else np.int64
-        bos_id = None if self.bos_id == self.eot_id else self.bos_id # one id may do both
-        begin = np.array([] if bos_id is None else [bos_id], dtype)
-        end = np.array([] if self.eot_id is None else [self.eot_id], dtype)
-        parts, lengths = [end[:0]], []
-        for text, ids in zip(texts, self.encode_batch(texts), strict=True):
-            own = self._own(text, ids)
-            whole = [begin, own, end] if len(own) else []
-            parts += whole
-            lengths.append(sum(map(len, whole)))
-        return np.concatenate(parts), lengths
-
-    def controls(self,
-        ids:np.ndarray, # token ids of `encode_joined`
-        lengths, # number of tokens of each text
-    )->dict: # text of a special token -> how often it was found inside the texts
-        "Count the special tokens that were written out in texts and became control tokens."
-        known = _control_tokens(self.tok) if self.kind == 'huggingface' else {}
-        found = ids[np.isin(ids, list(known))]
-        counts = dict(zip(*(a.tolist() for a in np.unique(found, return_counts=True))))
-        for added in {self.bos_id, self.eot_id} & {*counts}: # those that we put around each text
-            counts[added] -= int(np.count_nonzero(lengths))
-        return {known[i]: n for i, n in counts.items() if n}
-
     def __call__(self, text): return self.encode_batch([text])[0]
     def __repr__(self):
         return f'Tokenizer({self.tok!r}, vocab_size={self.vocab_size}, eot_id={self.eot_id})'
@@ -289,6 +252,51 @@ class Tokenizer:
     )->str:
         "Return the text of `ids`, if the tokenizer can decode."
         return self.tok.decode(list(map(int, ids)))
+
+# %% ../../nbs/data/01_text.ipynb #2d93518e
+@patch
+def _own(self:Tokenizer, text, ids):
+    "Return the ids of the text itself: none of white space, no BOS before, no end behind."
+    if self.kind != 'bytes': ids = as_integers(ids, 'ids from the tokenizer')
+    if not text.strip(): return ids[:0]
+    if len(ids) and ids[0] == self.bos_id: ids = ids[1:]
+    if len(ids) and ids[-1] == self.eot_id: ids = ids[:-1]
+    return ids
+
+@patch
+def encode_joined(self:Tokenizer,
+    texts:list, # strings
+)->tuple: # (ids of all texts: 1-D integer array, number of tokens of each text: list)
+    """Join the ids of `texts`, each with the ids that begin and end a text.
+
+    A text without content gets no tokens. Raises ValueError if the tokenizer gives anything
+    but lists of whole numbers.
+    """
+    dtype = np.uint8 if self.kind == 'bytes' else np.int64
+    bos_id = None if self.bos_id == self.eot_id else self.bos_id # one id may do both
+    begin = np.array([] if bos_id is None else [bos_id], dtype)
+    end = np.array([] if self.eot_id is None else [self.eot_id], dtype)
+    parts, lengths = [end[:0]], []
+    for text, ids in zip(texts, self.encode_batch(texts), strict=True):
+        own = self._own(text, ids)
+        whole = [begin, own, end] if len(own) else []
+        parts += whole
+        lengths.append(sum(map(len, whole)))
+    return np.concatenate(parts), lengths
+
+# %% ../../nbs/data/01_text.ipynb #b2df9cb8
+@patch
+def controls(self:Tokenizer,
+    ids:np.ndarray, # token ids of `encode_joined`
+    lengths, # number of tokens of each text
+)->dict: # text of a special token -> how often it was found inside the texts
+    "Count the special tokens that were written out in texts and became control tokens."
+    known = self.control_tokens
+    found = ids[np.isin(ids, list(known))]
+    counts = dict(zip(*(a.tolist() for a in np.unique(found, return_counts=True))))
+    for added in {self.bos_id, self.eot_id} & {*counts}: # those that we put around each text
+        counts[added] -= int(np.count_nonzero(lengths))
+    return {known[i]: n for i, n in counts.items() if n}
 
 # %% ../../nbs/data/01_text.ipynb #b37c1e07
 _probe = ('The quick brown fox, 1234567890 times.\n\n\tdef f(x): return x**2  # naïve café\n'
@@ -320,8 +328,8 @@ def tokenizer_fingerprint(
 )->dict: # text, numbers and one small dictionary; what `tok` cannot answer is left out
     "Describe `tok` in fields that can be compared one by one."
     t = Tokenizer(tok)
-    probe = as_integers(t._encode([_probe], None)[0], 'ids from the tokenizer') # whatever `special` is
-    probe = _hash(probe.tolist())
+    ids = t._encode([_probe], None)[0] # whatever `special` is
+    probe = _hash(as_integers(ids, 'ids from the tokenizer').tolist())
     fields = dict(kind=t.kind, vocab_size=t.vocab_size, eot_id=t.eot_id, probe=probe)
     if t.kind == 'huggingface':
         vocabulary = sorted(t.tok.get_vocab().items())
