@@ -115,23 +115,36 @@ def demo(
     seconds = f'{time.time() - start:.0f} s in all'
     print(f'{seconds} (a rehearsal: these numbers mean nothing)' if quick else seconds)
 
+# %% ../nbs/08_cli.ipynb #60146902
+def _no_file(out, json):
+    "Return why these files cannot be written, or None."
+    for option, path in {'--out': out, '--json': json}.items():
+        if not path: continue
+        if Path(path).is_dir(): return f'{option} {path}: this is a folder; give a file'
+        parent = Path(path).parent
+        if not parent.is_dir(): return f'{option} {path}: there is no folder {parent}; make it first'
+
 # %% ../nbs/08_cli.ipynb #bd388d22
 @call_parse
 def clunk(
-    file:str, # trainer_state.json, CSV, JSON (lines), a TensorBoard event file, or their folder
+    file:str, # trainer_state.json, CSV, JSON, TensorBoard file, console text, or their folder
     out:str='clunk.png', # File for the picture
     steps_per_epoch:int=None, # Steps in an epoch, if the log does not tell
     column:str=None, # Name of the training loss, if it is not one of the usual names
     alpha:float=0.01, # Accepted probability of a false alarm
     json:str=None, # File for every number, as JSON
+    run:int=None, # Which run of a log that holds several, from 1 (default: the longest)
 ):
     "Does the training loss step down where an epoch begins? Reads the log that you have"
     from json import dumps
     from textwrap import fill
 
     from cptlib.clunk.logs import read_log
+    if why := _no_file(out, json):
+        print(f'cpt-clunk: {why}', file=sys.stderr)
+        sys.exit(2)
     try:
-        log = read_log(file, steps_per_epoch, column)
+        log = read_log(file, steps_per_epoch, column, run)
         report = log.detect(alpha)
     except ValueError as e:
         print(f'cpt-clunk: {e}', file=sys.stderr)

@@ -52,9 +52,10 @@ def _exponential(t, T): return np.exp(-2*t/T)
 def _power(t, T): return 2*(1 + 5*t)**-0.5
 def _cosine(t, T): return 0.5 + 0.5*np.cos(np.pi*t/T)
 def _bump(t, T): return 0.3*np.exp(-0.5*((t - 1.3)/0.3)**2)
+def _steep(t, T): return 2*np.exp(-30*t)
 
 _TRENDS = dict(flat=_flat, linear=_linear, exponential=_exponential,
-               power=_power, cosine=_cosine, bump=_bump)
+               power=_power, cosine=_cosine, bump=_bump, steep=_steep)
 
 # %% calibration.ipynb #95534f4c
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def _trend_cells():
     for n, epochs in (20, 3), (60, 2), (60, 10), (200, 3):
         noise = 'ar5' if n == 200 else 'white'
         for trend in _TRENDS:
-            if trend == 'flat': continue
+            if trend in ('flat', 'steep'): continue # they have their own cells
             cells += [Cell(n, epochs, noise, trend, sd) for sd in (0.02, 0.1, 0.3)]
     return cells
 
@@ -219,7 +220,15 @@ def _power_cells():
             cells.append(Cell(n, sd=sd, drop=drop, trend='power', at=at))
     return cells
 
-GRID = dict(flat=_flat_cells(), trend=_trend_cells(), power=_power_cells())
+def _steep_cells():
+    "A steep start, with a drop at the first boundary and without."
+    cells = []
+    for n, sd, drop in (11, 0.03, 0.15), (20, 0.03, 0.1), (40, 0.03, 0.05), (100, 0.1, 0.2):
+        for size in (0., drop): cells.append(Cell(n, trend='steep', sd=sd, drop=size))
+    return cells
+
+GRID = dict(
+    flat=_flat_cells(), trend=_trend_cells(), power=_power_cells(), steep=_steep_cells())
 
 # %% calibration.ipynb #53b93a63
 def run_cell(

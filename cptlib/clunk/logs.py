@@ -8,17 +8,20 @@ Docs: https://cptlib.github.io/cptlib/clunk/logs.html.md"""
 __all__ = ['Log', 'read_log']
 
 # %% ../../nbs/clunk/05_logs.ipynb #c32fe0b2
+import ast
 import csv
 import json
 import math
 import re
 import struct
+import zlib
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from .changepoint import SlopeChange
-from .confounds import difference_autocorrelation
+from .confounds import looks_smoothed
 from .detect import ClunkReport, detect_clunks
 from .verdict import advised
 
@@ -58,26 +61,86 @@ def _scalar(value):
     readable = kind and len(raw) == struct.calcsize(kind)
     return fields[1].decode(), struct.unpack(kind, raw)[0] if readable else None
 
+def _event(record):
+    "Return the step of an event and its scalars {tag: number}."
+    event, scalars = dict(_fields(record)), {}
+    for number, value in _fields(event.get(5, b'')):
+        if number != 1: continue
+        tag, x = _scalar(value)
+        if x is not None: scalars[tag] = x
+    return event.get(2, 0), scalars
+
+# %% ../../nbs/clunk/05_logs.ipynb #ecab3b6e
+@lru_cache(maxsize=1)
+def _crc_table():
+    "The 256 steps of CRC-32C (Castagnoli)."
+    table = []
+    for byte in range(256):
+        for _ in range(8): byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+def _masked_crc(b):
+    "The checksum of TensorBoard's records."
+    table, crc = _crc_table(), 0xFFFFFFFF
+    for byte in b: crc = crc >> 8 ^ table[(crc ^ byte) & 255]
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+def _is_header(b, start):
+    "Tell whether a record begins at `start`."
+    check = int.from_bytes(b[start+8:start+12], 'little')
+    return len(b) >= start + 12 and _masked_crc(b[start:start+8]) == check
+
+def _next_header(b, start):
+    "Find the next record from `start` on, or the end."
+    while True:
+        zeros = b.find(bytes(5), start + 3) # a length below 2^24 has five zero bytes
+        if zeros < 0: return len(b)
+        start = zeros - 3
+        if _is_header(b, start): return start
+        start += 1
+
 def _read_events(b):
-    "Read the rows of a TensorBoard event file, one per step, without an unfinished record."
-    rows, start = {}, 0
+    """Read the rows of a TensorBoard event file, one per step, and count the broken records.
+
+    Raises ValueError if nothing is readable."""
+    rows, start, broken = {}, 0, 0
     while start + 12 <= len(b):
+        if not _is_header(b, start):
+            broken += 1
+            start = _next_header(b, start + 1)
+            continue
         end = start + 12 + int.from_bytes(b[start:start+8], 'little')
         if end + 4 > len(b): break
-        event = dict(_fields(b[start+12:end]))
+        try: step, scalars = _event(b[start+12:end])
+        except (IndexError, KeyError, TypeError, ValueError, struct.error):
+            broken, step, scalars = broken + 1, 0, {}
         start = end + 4
-        step, summary = event.get(2, 0), event.get(5, b'')
-        for number, value in _fields(summary):
-            if number != 1: continue
-            tag, x = _scalar(value)
-            if x is not None: rows.setdefault(step, {'step': step})[tag] = x
-    return list(rows.values())
+        if scalars: rows.setdefault(step, {'step': step}).update(scalars)
+    if broken and not rows: raise ValueError('this file is damaged; export the log again')
+    return list(rows.values()), broken
 
 # %% ../../nbs/clunk/05_logs.ipynb #ba9f3717
 def _number(v):
     "Convert `v` to a float, or None if it is not a number."
+    if isinstance(v, bool): return None
     try: return float(v)
     except (TypeError, ValueError): return None
+    except OverflowError: return math.inf if v > 0 else -math.inf
+
+def _is_column(values):
+    "Tell whether `values` is a list, or a dictionary that counts its entries."
+    if isinstance(values, list): return True
+    return isinstance(values, dict) and bool(values) and all(str(k).isdigit() for k in values)
+
+def _flat(row, prefix=''):
+    "Flatten nested dictionaries: {'train': {'loss': 1}} becomes {'train/loss': 1}."
+    out = {}
+    for key, value in row.items():
+        nested = isinstance(value, dict) and not _is_column(value)
+        out |= _flat(value, f'{prefix}{key}/') if nested else {f'{prefix}{key}': value}
+    return out
 
 def _from_columns(columns):
     "Make rows from {name: values}, with values as a list or a dict."
@@ -88,13 +151,43 @@ def _from_columns(columns):
         rows.append({k: v[i] for k, v in lists.items() if i < len(v)})
     return rows
 
+def _lists_of_rows(d):
+    "Yield every list of dictionaries in nested JSON."
+    if isinstance(d, list):
+        if d and all(isinstance(row, dict) for row in d): yield d
+    elif isinstance(d, dict):
+        for value in d.values(): yield from _lists_of_rows(value)
+
+def _as_row(item):
+    "Make a row from one item of a JSON list: a dictionary, a loss, or [time, step, loss]."
+    if isinstance(item, dict): return _flat(item)
+    if isinstance(item, list):
+        names = {2: ('step', 'loss'), 3: ('time', 'step', 'loss')}.get(len(item), ())
+        return dict(zip(names, item))
+    return {'loss': item}
+
 def _from_json(d):
     "Make rows from the content of a JSON file: rows, losses, or columns."
     if isinstance(d, dict):
-        columns = {k: v for k, v in d.items() if isinstance(v, (list, dict))}
-        if columns: return _from_columns(columns)
+        lists = list(_lists_of_rows(d))
+        flat = _flat(d)
+        columns = {k: v for k, v in flat.items() if _is_column(v)}
+        if lists: d = max(lists, key=len)
+        elif columns: return _from_columns(columns)
+        else: d = [d]
     rows = d if isinstance(d, list) else [d]
-    return [row if isinstance(row, dict) else {'loss': row} for row in rows]
+    return _pivoted([_as_row(row) for row in rows])
+
+def _pivoted(rows):
+    "Turn rows of one metric each ({'key': 'loss', 'value': 2, 'step': 1}) into rows of columns."
+    first = rows[0] if rows else {}
+    named = next((k for k in ('key', 'metric', 'tag', 'metric_name') if k in first), None)
+    if named is None or 'value' not in first or 'step' not in first: return rows
+    by_step = {}
+    for row in rows:
+        place = (row.get('run_id'), row.get('step'))
+        by_step.setdefault(place, {'step': row.get('step')})[row.get(named)] = row.get('value')
+    return list(by_step.values())
 
 def _from_lines(lines):
     "Read rows of JSON-lines, ignoring an unfinished last line."
@@ -104,56 +197,132 @@ def _from_lines(lines):
         except json.JSONDecodeError as e:
             if i + 1 < len(lines) or not rows:
                 raise ValueError(f'line {i+1} is not JSON ({e.msg})') from None
-    return rows
+    return _pivoted([_as_row(row) for row in rows])
 
-# %% ../../nbs/clunk/05_logs.ipynb #5251b4e4
-def _from_table(lines):
-    "Read a table with a header (commas, semicolons or tabs), or one number per line."
-    if _number(lines[0]) is not None: return [{'loss': line} for line in lines]
-    delimiter = max(',;\t', key=lines[0].count)
-    return list(csv.DictReader(lines, delimiter=delimiter))
-
-class _File(NamedTuple):
-    "The content of a log file."
-    rows: list # of {column: value}
-    state: dict # the whole file if it is the state of the Trainer, else empty
-
-def _read_text(path):
-    "Read the text of a file. Raises ValueError if there is none."
-    try: text = path.read_text(encoding='utf-8-sig').strip()
-    except UnicodeDecodeError:
-        raise ValueError('this is no text; give a CSV, JSON or JSON-lines file, '
-                         'or a TensorBoard event file (with tfevents in its name)') from None
-    if not text: raise ValueError('the file is empty; give the log of a run')
-    return text
-
-def _read_file(path):
-    "Read the `_File` at `path`."
-    if 'tfevents' in path.name: return _File(_read_events(path.read_bytes()), {})
-    text = _read_text(path)
-    lines = [line for line in text.splitlines() if line.strip()]
-    if text[0] not in '{[': return _File(_from_table(lines), {})
-    try: content = json.loads(text)
-    except json.JSONDecodeError: return _File(_from_lines(lines), {})
-    if isinstance(content, dict) and 'log_history' in content:
-        return _File(_from_json(content['log_history']), content)
-    return _File(_from_json(content), {})
-
-# %% ../../nbs/clunk/05_logs.ipynb #c1f78f1e
-_KNOWN = dict( # names of each column, the preferred ones first
-    loss=('raw_loss loss train_loss training_loss loss_train train_loss_step loss_step '
-          'lm_loss train_lm_loss batch_loss nll_loss value').split(),
-    step=('train_global_step global_step trainer_global_step step steps train_step '
-          'iteration iterations iter num_updates update').split(),
-    epoch='train_epoch epoch epochs trainer_epoch'.split(),
-    lr='train_learning_rate learning_rate lr'.split())
-_VALID = re.compile(r'^(?:e?val|valid|validation|test|dev)_(?:(.*)_)?(loss|acc)(?:uracy)?$')
-_NO_TRAINING = re.compile('val|test|dev|_min|_max')
+# %% ../../nbs/clunk/05_logs.ipynb #07edc950
+_NUMBER = r'[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)'
+_PAIR = re.compile(rf'([A-Za-z][A-Za-z_/]*(?: [A-Za-z_]+)?)\s*[:=]?\s*({_NUMBER})(?![\w.])')
+_TIMED = re.compile(rf'([A-Za-z][A-Za-z_/]*(?: [A-Za-z_]+)?)\s*[:=]?\s*({_NUMBER})(?:ms|s|%|it/s)')
+_TORCHTUNE = re.compile(rf'^\s*(\d+)\|(\d+)\|Loss: ({_NUMBER})')
+_BRACES = re.compile(r'\{[^{}]*\}')
 
 def _plain(name):
     "Normalize a name: lower case, without the run name and punctuation."
     without_run = str(name).split(' - ')[-1]
     return re.sub('[^a-z0-9]+', '_', without_run.lower()).strip('_')
+
+def _of_dictionary(text):
+    "Read a printed dictionary, or return {}."
+    quoted = re.sub(r"(?<=[:\s])(-?)(nan|inf)\b(?!')", r"'\1\2'", text)
+    try: row = ast.literal_eval(quoted)
+    except (ValueError, SyntaxError): return {}
+    return _flat(row) if isinstance(row, dict) else {}
+
+def _of_line(line):
+    "Read the pairs of a name and a number in one line of a console."
+    short = _TORCHTUNE.match(line)
+    if short: return dict(zip(('epoch', 'step', 'loss'), short.groups()))
+    return {name: value for name, value in _PAIR.findall(_TIMED.sub('', line))}
+
+def _from_console(lines):
+    "Read the rows with a loss among the lines of a console."
+    rows = []
+    for line in lines:
+        if 'loss' not in line.lower(): continue
+        braces = _BRACES.findall(line)
+        found = [_of_dictionary(text) for text in braces] if braces else [_of_line(line)]
+        rows += [row for row in found if any('loss' in _plain(name) for name in row)]
+    return rows
+
+# %% ../../nbs/clunk/05_logs.ipynb #5251b4e4
+def _decimal_point(text):
+    "Turn a decimal comma into a point."
+    return re.sub(r'^(-?\d+),(\d+)$', r'\1.\2', text.strip())
+
+def _from_table(lines):
+    "Read a table with a header (commas, semicolons or tabs), or one number per line."
+    if _number(lines[0]) is not None: return [{'loss': line} for line in lines]
+    delimiter = max(',;\t', key=lines[0].count)
+    header, *body = csv.reader(lines, delimiter=delimiter)
+    if delimiter != ',' and any(',' in line for line in lines[1:]):
+        body = [[_decimal_point(text) for text in row] for row in body]
+    return _pivoted([dict(zip(header, row)) for row in body])
+
+def _is_table(lines):
+    "Tell whether the first line is a header with a loss, or a number."
+    if _number(lines[0]) is not None: return True
+    delimiter = max(',;\t', key=lines[0].count)
+    names = [_plain(name) for name in lines[0].split(delimiter)]
+    known = [name for name in names if 'loss' in name or name == 'value']
+    return bool(known) and not any(re.search(r'\d', name.split('_')[-1]) for name in known)
+
+def _is_metric_file(lines):
+    "Tell whether each line is 'time value step', as MLflow keeps a metric."
+    words = lines[0].split()
+    return len(words) == 3 and words[0].isdigit() and len(words[0]) == 13
+
+class _File(NamedTuple):
+    "The content of a log file."
+    rows: list # of {column: value}
+    state: dict # the whole file if it is the state of the Trainer, else empty
+    notes: list = [] # what could not be read
+
+def _unzipped(data):
+    "Decompress gzip, also if its end is missing."
+    return zlib.decompressobj(31).decompress(data) if data[:2] == b'\x1f\x8b' else data
+
+def _as_text(data):
+    "Decode the text of a file. Raises ValueError if there is none."
+    text = data.decode('utf-8-sig', errors='replace').strip()
+    if text.count('\ufffd') > 0.05*len(text) or '\0' in text:
+        raise ValueError('this is no text; give a CSV, JSON or JSON-lines file, '
+                         'or a TensorBoard event file (with tfevents in its name)')
+    if not text: raise ValueError('the file is empty; give the log of a run')
+    return text
+
+def _read_json(text, lines, strict):
+    "Read JSON, JSON-lines, or a console that begins with a dictionary."
+    try: content = json.loads(text)
+    except RecursionError:
+        raise ValueError('this JSON is nested too deeply to be a log') from None
+    except json.JSONDecodeError:
+        try: json.loads(lines[0])
+        except json.JSONDecodeError: strict = False
+        rows = [] if strict else _from_console(lines)
+        return _File(rows or _from_lines(lines), {})
+    if isinstance(content, dict) and isinstance(content.get('log_history'), list):
+        return _File(_from_json(content['log_history']), content)
+    return _File(_from_json(content), {})
+
+def _read_file(path):
+    "Read the `_File` at `path`."
+    data = _unzipped(path.read_bytes())
+    if 'tfevents' in path.name:
+        rows, broken = _read_events(data)
+        notes = [f'Broken records left out: {broken}.'] if broken else []
+        return _File(rows, {}, notes)
+    text = _as_text(data)
+    lines = [line for line in text.splitlines() if line.strip() and line[0] != '#']
+    if not lines: raise ValueError('the file is empty; give the log of a run')
+    strict = any(suffix in ('.json', '.jsonl') for suffix in path.suffixes)
+    if text[0] in '{[': return _read_json(text, lines, strict)
+    if _is_metric_file(lines):
+        words = [line.split() for line in lines]
+        return _File([dict(step=w[-1], loss=w[1]) for w in words if len(w) == 3], {})
+    rows = [] if _is_table(lines) else _from_console(lines)
+    return _File(rows or _from_table(lines), {})
+
+# %% ../../nbs/clunk/05_logs.ipynb #c1f78f1e
+_KNOWN = dict( # names of each column, the preferred ones first
+    loss=('raw_loss loss train_loss training_loss loss_train train_loss_step loss_step '
+          'lm_loss train_lm_loss batch_loss nll_loss value').split(),
+    step=('train_global_step global_step trainer_global_step current_steps current_step '
+          'optimizer_step opt_step step steps train_step iteration iterations iter iter_num '
+          'num_updates update batch batch_idx').split(),
+    epoch='train_epoch epoch epochs trainer_epoch'.split(),
+    lr='train_learning_rate learning_rate lr'.split())
+_VALID = re.compile(r'^(?:e?val|valid|validation|test|dev)_(?:(.*)_)?(loss|acc)(?:uracy)?$')
+_NO_TRAINING = re.compile('val|test|dev|_min|_max')
 
 def _candidates(names, want):
     "Find the `names` that could be the column `want`."
@@ -173,26 +342,66 @@ def _pick(names, want):
     return hits[0] if hits else None
 
 # %% ../../nbs/clunk/05_logs.ipynb #71c763ba
+class _Column(NamedTuple):
+    "The numbers of a column."
+    values: np.ndarray # [rows], NaN where there is no number
+    present: np.ndarray # whether a row has a number, NaN included [rows]
+
+def _column(values):
+    "Make a `_Column`; whole columns of numbers are converted at once, which is much faster."
+    try:
+        numbers = np.array(values, dtype=float)
+        if not np.isnan(numbers).any(): return _Column(numbers, np.ones(len(numbers), bool))
+    except (ValueError, TypeError, OverflowError): pass
+    try: known = {value: _number(value) for value in set(values)}
+    except TypeError: known = None # a list, which is no number
+    numbers = [_number(v) if known is None else known[v] for v in values]
+    present = np.array([v is not None for v in numbers], bool)
+    return _Column(np.array([math.nan if v is None else v for v in numbers]), present)
+
+def _table(rows):
+    "Return {name: `_Column`} of the columns that hold a number somewhere."
+    names, keys = {}, None
+    for row in rows: # most rows have the same columns as the one before
+        if row.keys() == keys: continue
+        keys = row.keys()
+        names |= dict.fromkeys(keys)
+    columns = {name: _column([row.get(name) for row in rows]) for name in names}
+    return {name: column for name, column in columns.items() if column.present.any()}
+
 class _Columns(NamedTuple):
     "The columns of a log."
     picked: dict # {'loss', 'step', 'epoch' or 'lr': name or None}
     validation: list # names of the validation columns
+    others: list # names of other columns with a loss
 
-def _columns(rows, column=None):
-    "Find the `_Columns` of `rows`. Raises ValueError if there is no loss."
-    filled = [name for row in rows for name, v in row.items() if _number(v) is not None]
-    names = list(dict.fromkeys(filled))
-    listed = ', '.join(map(repr, names))
-    if column is not None and column not in names:
+_SUMMARY = ('train_runtime', 'train_samples_per_second')
+
+def _without_summary(rows):
+    "Leave out the Trainer's summary of a run. Raises ValueError if nothing else is there."
+    first, second = _SUMMARY
+    curve = [row for row in rows if first not in row and second not in row]
+    if rows and not curve:
+        raise ValueError('this holds only the summary of a run, one mean loss; '
+                         'give its trainer_state.json or its console output')
+    return curve
+
+def _columns(table, column=None):
+    "Find the `_Columns` of a `_table`. Raises ValueError if there is no loss."
+    listed = ', '.join(map(repr, table))
+    if column is not None and column not in table:
         raise ValueError(f'no numbers in a column {column!r}; there is {listed}')
-    picked = {}
-    for want in _KNOWN:
-        given = want == 'loss' and column
-        picked[want] = column if given else _pick(names, want)
-    if not picked['loss']:
+    loss = column or _pick(table, 'loss')
+    if not loss:
         raise ValueError(f'no column looks like a training loss among {listed or "none at all"}; '
                          'name it with --column (column=...)')
-    return _Columns(picked, [name for name in names if _VALID.match(_plain(name))])
+    with_loss = table[loss].present
+    beside = [name for name, other in table.items() if other.present[with_loss].any()]
+    picked = {want: _pick(beside, want) for want in _KNOWN if want != 'loss'}
+    others = [name for name in beside if 'loss' in _plain(name) and name != loss]
+    others = [name for name in others if not _NO_TRAINING.search(_plain(name))]
+    validation = [name for name in table if _VALID.match(_plain(name))]
+    return _Columns(dict(loss=loss) | picked, validation, others)
 
 # %% ../../nbs/clunk/05_logs.ipynb #13a63e9f
 def _decimals(epoch):
@@ -201,25 +410,90 @@ def _decimals(epoch):
         if np.allclose(np.round(epoch, digits), epoch, atol=1e-9): return digits
     return None
 
-def _steps_per_epoch(step, epoch, hint=None):
-    "Find the steps per epoch from steps and epochs [n], or None if no whole number fits."
-    usable = (epoch > 0) & (step > 0)
-    s, e = step[usable].astype(float), epoch[usable].astype(float)
-    if not len(s): return None
-    exact = round(float(np.median(s/e)))
-    if exact and np.abs(s/e - exact).max() < 1e-4*exact: return exact
+def _rounding(epoch):
+    """Return the largest rounding error of each epoch [n], or None if they are not rounded.
 
-    digits = _decimals(e)
+    The Trainer's file keeps all digits, its console four digits in all, others two decimals."""
+    digits = _decimals(epoch)
+    above = epoch[epoch >= 1]
+    if len(above) and _decimals(above) not in (None, digits): # so small epochs have more decimals
+        significant = _decimals(above/10**np.floor(np.log10(above)))
+        if significant is None: return None
+        power = np.floor(np.log10(np.maximum(epoch, 1e-9)))
+        return 0.51*10.**(power - significant)
     if digits is None: return None
-    half = 0.5*10.**-digits # largest rounding error
-    low = (s/(e + half)).max()
+    return np.full(len(epoch), 0.51*10.**-digits) # a little more than half, for ties
+
+@dataclass
+class _EpochFit:
+    "The length of an epoch that fits the epoch column."
+    length: float # steps
+    offset: float = 0. # step at which the epoch column is 0
+    slack: float = 0. # steps by which rounding leaves the last boundary open, to either side
+
+def _outermost(step, epoch):
+    "Return each distinct epoch with its first and its last step."
+    values, place = np.unique(epoch, return_inverse=True)
+    first, last = np.full(len(values), np.inf), np.full(len(values), -np.inf)
+    np.minimum.at(first, place, step)
+    np.maximum.at(last, place, step)
+    return values, first, last
+
+def _without_offset(e, first, last, half):
+    "Return the lowest and the highest length that fit with an offset of 0."
+    low = (last/(e + half)).max()
     above = e > half
-    high = (s[above]/(e[above] - half)).min(initial=np.inf)
-    smallest = math.ceil(low - 1e-9)
-    largest = math.floor(min(high, 2*low) + 1e-9)
-    fits = range(smallest, largest + 1)
-    if not len(fits): return None
-    return hint if hint in fits else fits[len(fits)//2]
+    high = (first[above]/(e[above] - half[above])).min(initial=np.inf)
+    return low, min(high, 2*low)
+
+def _with_offset(e, first, last, half):
+    "Return the lengths that fit, and the lowest and the highest offset for each."
+    slope = np.polyfit((first + last)/2, e, 1)[0]
+    if not slope > 0: return np.zeros((3, 0))
+    reach = min(0.5, 4*half.max()/np.ptp(e) + 1e-3)
+    lengths = np.linspace(1 - reach, 1 + reach, 2001)/slope
+    low, high = np.full(2001, -np.inf), np.full(2001, np.inf)
+    for epoch, error, a, b in zip(e, half, first, last): # few, as they are distinct and rounded
+        low = np.maximum(low, b - lengths*(epoch + error))
+        high = np.minimum(high, a - lengths*(epoch - error))
+    fits = low <= high
+    return np.stack([lengths[fits], low[fits], high[fits]])
+
+def _fit_epochs(step, epoch, hint=None):
+    "Find the `_EpochFit` from steps and epochs [n], or None if nothing fits all points."
+    step, epoch = step.astype(float), epoch.astype(float)
+    usable = (epoch > 0) & (step > 0)
+    if not usable.any(): return None
+    ratio = step[usable]/epoch[usable]
+    exact = round(float(np.median(ratio)))
+    if exact and np.abs(ratio - exact).max() < 1e-4*exact: return _EpochFit(exact)
+    error = _rounding(epoch)
+    if error is None: return _fit_exactly(step, epoch)
+
+    e, first, last = _outermost(step, epoch)
+    half = error[np.searchsorted(epoch, e)] if (np.diff(epoch) >= 0).all() else error.max()
+    half = np.broadcast_to(half, e.shape)
+    low, high = _without_offset(e, first, last, half)
+    boundaries = max(1, math.floor(e[-1] - 1e-6))
+    if low <= high + 1e-9:
+        whole = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
+        length = (low + high)/2
+        if len(whole): length = hint if hint in whole else whole[len(whole)//2]
+        sure = hint in whole or len(whole) == 1
+        off = 0 if sure else max(high - length, length - low)
+        return _EpochFit(length, 0., boundaries*off)
+    lengths, lowest, highest = _with_offset(e, first, last, half)
+    if not len(lengths): return None
+    ends = np.concatenate([lowest + boundaries*lengths, highest + boundaries*lengths])
+    offset = float((lowest + highest).mean()/2)
+    return _EpochFit(float(lengths.mean()), offset, float(np.ptp(ends)/2))
+
+def _fit_exactly(step, epoch):
+    "Fit a line to epochs that are not rounded, or return None if they are not on a line."
+    if len(step) < 3: return None
+    slope, start = np.polyfit(step, epoch, 1)
+    off = np.abs(start + slope*step - epoch).max()
+    return _EpochFit(1/slope, -start/slope) if slope > 0 and off < 0.1*slope else None
 
 # %% ../../nbs/clunk/05_logs.ipynb #f1aa37c5
 class _Epochs(NamedTuple):
@@ -227,29 +501,36 @@ class _Epochs(NamedTuple):
     number: np.ndarray # epoch of each point, from 0 or 1 [n]
     straddles: np.ndarray # whether a point may hold steps of two epochs [n]
 
-def _epochs_by_length(step, every, per_epoch):
-    "Find the `_Epochs` of points at `step`, with `per_epoch` steps per epoch."
-    done = step + 1 if step[0] == 0 else step # a log counts the steps from 0, or those done
+def _epochs_by_length(step, every, fit):
+    "Find the `_Epochs` of points at `step`, from an `_EpochFit`."
+    first = 0 if step[0] == 0 else 1 # number of the first step of the run
+    counts_before = fit.offset >= first - 0.5 # else the column counts the steps done
+    done = step - fit.offset + (1 if counts_before else 0)
     since = np.diff(done, prepend=done[0] - every)
     before = np.maximum(done - np.minimum(since, every), 0)
-    number = (done - 1)//per_epoch
-    return _Epochs(number.astype(int), before//per_epoch != number)
+    number = np.floor((done - 1)/fit.length + 1e-6)
+    return _Epochs(number.astype(int), np.floor(before/fit.length + 1e-6) != number)
+
+def _split_ties(epoch):
+    "Spread points of the same rounded epoch evenly, so that a whole number falls in their middle."
+    values, place, counts = np.unique(epoch, return_inverse=True, return_counts=True)
+    gap = np.diff(values).min(initial=1.)
+    rank = np.arange(len(epoch)) - (np.cumsum(counts) - counts)[place]
+    return epoch + gap*((rank + 0.5)/counts[place] - 0.5)
 
 def _epochs_by_column(epoch, every):
     "Find the `_Epochs` of points with an epoch column."
     fractional = (epoch % 1 != 0).any()
     if not fractional: number = epoch
-    elif epoch[0] == 0: number = np.floor(epoch)
-    else: number = np.ceil(epoch - 1e-6) - 1
+    else: number = np.maximum(np.ceil(_split_ties(epoch) - 1e-6) - 1, 0)
     new = np.diff(number, prepend=number[0]) != 0
     whole = np.abs(epoch - np.round(epoch)) < 1e-6
     last_ended = np.append(False, whole[:-1]) & fractional # the point before ended its epoch
     return _Epochs(number.astype(int), new & ~last_ended & (every > 1))
 
-def _epochs(step, epoch, every, per_epoch):
+def _epochs(step, epoch, every, fit):
     "Find the `_Epochs` of the points of a log."
-    if per_epoch: return _epochs_by_length(step, every, per_epoch)
-    return _epochs_by_column(epoch, every)
+    return _epochs_by_length(step, every, fit) if fit else _epochs_by_column(epoch, every)
 
 # %% ../../nbs/clunk/05_logs.ipynb #60ebd055
 @dataclass
@@ -298,52 +579,148 @@ class Log:
         return fig
 
 # %% ../../nbs/clunk/05_logs.ipynb #e8272f5c
-def _values(rows, column):
-    "Return a column as an array [n], with NaN where there is no number."
-    numbers = [_number(row.get(column)) for row in rows]
-    return np.array([np.nan if v is None else v for v in numbers])
+def _series(table, picked):
+    "Return {loss, step, epoch, lr: [n]} of the rows with a loss; only the loss may have holes."
+    with_loss = table[picked['loss']].present
+    series = {}
+    for want, name in picked.items():
+        if not name: continue
+        values = table[name].values[with_loss]
+        if want == 'loss' or np.isfinite(values).all(): series[want] = values
+    return series
 
-def _points(rows, picked):
-    "Return {loss, step, epoch, lr: [n]} of rows with a loss, without repeats, and notes."
-    rows = [row for row in rows if _number(row.get(picked['loss'])) is not None]
-    table = {}
-    for want, column in picked.items():
-        if not column: continue
-        values = _values(rows, column)
-        if want == 'loss' or np.isfinite(values).all(): table[want] = values # no holes elsewhere
-    step = table.setdefault('step', np.arange(1., len(rows) + 1))
-    _, from_end = np.unique(step[::-1], return_index=True)
-    last = len(step) - 1 - from_end
-    repeated = len(step) - len(last)
-    notes = []
+def _take(series, index):
+    "Return the points of a series at `index`."
+    return {want: values[index] for want, values in series.items()}
+
+def _averaged(series):
+    "Average rows of the same step that follow each other. Return the series and a note or None."
+    step = series.get('step')
+    if step is None or not (np.diff(step) == 0).any(): return series, None
+    first = np.flatnonzero(np.diff(step, prepend=np.nan) != 0)
+    counts = np.diff(np.append(first, len(step)))
+    out = {want: np.add.reduceat(values, first)/counts for want, values in series.items()}
+    return out, (f'Several rows of the same step ({int(np.median(counts))} at a step) '
+                 f'were averaged: {len(step)} rows are {len(first)} points.')
+
+def _counted_on(series):
+    "Make steps that start over with each epoch go on."
+    step, epoch = series.get('step'), series.get('epoch')
+    if step is None or epoch is None: return series
+    back = np.flatnonzero(np.diff(step) < 0) + 1
+    if not len(back) or not (epoch[back] > epoch[back - 1]).all(): return series
+    if not (epoch % 1 == 0).all() and (step[back] > 2*step[0] + 1).any(): return series
+    gap = np.median(np.abs(np.diff(step)))
+    added = np.zeros(len(step))
+    added[back] = step[back - 1] - step[back] + gap
+    return series | dict(step=step + np.cumsum(added))
+
+def _split_runs(series):
+    "Split a series where a second run begins, and drop what a resumed run repeated."
+    progress = series.get('step', series.get('epoch'))
+    if progress is None: return [series], 0
+    progress = np.round(progress, 9)
+    if (np.diff(progress) >= 0).all(): return [series], 0
+    runs, kept, repeated = [], [0], 0
+    usual = np.median(np.abs(np.diff(progress))) if len(progress) > 1 else 0
+    for i in range(1, len(progress)):
+        if progress[i] >= progress[kept[-1]]:
+            kept.append(i)
+            continue
+        start = progress[kept[0]]
+        if progress[i] <= start + 2*usual:
+            runs.append(kept)
+            kept = [i]
+            continue
+        while kept and progress[kept[-1]] >= progress[i]:
+            kept.pop()
+            repeated += 1
+        kept.append(i)
+    runs.append(kept)
+    return [_take(series, np.array(index)) for index in runs], repeated
+
+def _choose_run(runs, run):
+    "Return the series of one run, and a note or None. Raises ValueError for a run that is not there."
+    if run is None: chosen = max(range(len(runs)), key=lambda i: len(runs[i]['loss']))
+    elif 1 <= run <= len(runs): chosen = run - 1
+    else: raise ValueError(f'there is no run {run}; this log holds {len(runs)}, counted from 1')
+    if len(runs) == 1: return runs[0], None
+    sizes = ', '.join(str(len(series['loss'])) for series in runs)
+    which = f'Run {chosen + 1} is read' + (', the longest' if run is None else '')
+    return runs[chosen], (f'This log holds {len(runs)} runs, of {sizes} points. {which}; '
+                          'name another with --run (run=...).')
+
+def _points(table, picked, run=None):
+    "Return {loss, step, epoch, lr: [n]} of one run, and notes."
+    series, of_averages = _averaged(_series(table, picked))
+    runs, repeated = _split_runs(_counted_on(series))
+    points, of_runs = _choose_run(runs, run)
+    notes = [note for note in (of_averages, of_runs) if note]
     if repeated:
-        notes.append('Steps that were logged twice (a resumed run?), '
-                     f'of which the later counts: {repeated}.')
-    return {want: values[last] for want, values in table.items()}, notes
+        notes.append('Points that a resumed run logged again, '
+                     f'of which the later ones count: {repeated}.')
+    if 'step' not in points:
+        points['step'] = np.arange(1., len(points['loss']) + 1)
+        notes.append('No column tells the step, so we count one step a point. If a point stands '
+                     'for several steps, then read "steps" as "points", and points that hold '
+                     'two epochs could not be left out.')
+    return points, notes
 
 # %% ../../nbs/clunk/05_logs.ipynb #cb666bd8
 def _checkpoint_step(state):
     "Return the step in the folder name of a Trainer's state."
     return int('0' + re.sub(r'\D', '', state.parent.name))
 
+_LOG_NAMES = re.compile(r'trainer_log\.jsonl|.*tfevents.*|.*(log|history|metrics|loss).*'
+                        r'\.(csv|tsv|json|jsonl|txt|log|out)(\.gz)?|.*\.log(\.gz)?')
+
+def _below(folder, limit=5000):
+    "List the files below a folder, without hidden ones."
+    files = []
+    for file in folder.rglob('*'):
+        hidden = any(part.startswith('.') for part in file.relative_to(folder).parts)
+        if file.is_file() and not hidden: files.append(file)
+        if len(files) == limit: break
+    return sorted(files)
+
+def _has_losses(file):
+    "Tell whether a file has a curve of the training loss."
+    try: table = _table(_without_summary(_read_file(file).rows))
+    except (ValueError, OSError): return False
+    try: loss = _columns(table).picked['loss']
+    except ValueError as e: return 'could all be' in str(e)
+    return table[loss].present.sum() > 1
+
+def _find_in(folder):
+    "Find the log in a folder. Raises ValueError if there is none, or more than one."
+    files = _below(folder)
+    states = [file for file in files if file.name == 'trainer_state.json']
+    top = min((len(file.parts) for file in states), default=0)
+    whole = [file for file in states if len(file.parts) == top]
+    of_checkpoints = all(file.parent.name.startswith('checkpoint-') for file in whole)
+    one_run = len({file.parent.parent for file in whole}) == 1
+    if whole and (len(whole) == 1 or of_checkpoints and one_run):
+        return max(whole, key=_checkpoint_step)
+    logs = whole or [file for file in files if _LOG_NAMES.fullmatch(file.name.lower())]
+    if not whole and len(logs) <= 50: logs = [file for file in logs if _has_losses(file)]
+    named = [file for file in logs if file.name == 'trainer_log.jsonl']
+    if len(named) == 1: logs = named
+    if len(logs) == 1: return logs[0]
+    listed = ''.join(f'\n  {file.relative_to(folder)}' for file in (logs or files)[:10])
+    if logs: raise ValueError(f'{len(logs)} logs in this folder; give one of them:{listed}')
+    what = f'; it holds{listed}' if files else ' and no other file'
+    raise ValueError(f'0 logs in this folder{what}')
+
 def _find_file(path):
-    "Find the log in `path`: the file itself, the newest Trainer state, or the event file."
+    "Find the log at `path`: the file itself, or the only log in a folder."
     path = Path(path)
     if not path.exists(): raise ValueError('no such file; check the path')
-    if not path.is_dir(): return path
-    final = path/'trainer_state.json'
-    if final.exists(): return final
-    in_checkpoints = sorted(path.glob('checkpoint-*/trainer_state.json'))
-    if in_checkpoints: return max(in_checkpoints, key=_checkpoint_step)
-    found = sorted(path.rglob('*tfevents*'))
-    if len(found) == 1: return found[0]
-    listed = ''.join(f'\n  {file}' for file in found[:5])
-    raise ValueError(f'{len(found)} logs in this folder; give the file{listed}')
+    return _find_in(path) if path.is_dir() else path
 
 # %% ../../nbs/clunk/05_logs.ipynb #f4385bdd
 class _EpochLength(NamedTuple):
     "The length of an epoch."
-    steps: int|None # None if only the epoch column is known
+    fit: _EpochFit|None # None if only the epoch column is known
     told_by: str # how we know, in words
 
 def _hint(state):
@@ -357,47 +734,106 @@ def _epoch_length(points, state, steps_per_epoch, column):
     if steps_per_epoch is not None:
         if steps_per_epoch < 1:
             raise ValueError(f'{steps_per_epoch} steps an epoch; give a whole number of 1 or more')
-        return _EpochLength(int(steps_per_epoch), 'steps per epoch as given')
+        return _EpochLength(_EpochFit(int(steps_per_epoch)), 'steps per epoch as given')
     if 'epoch' not in points:
         raise ValueError('no column tells the epochs; '
                          'give --steps-per-epoch (steps_per_epoch=...): '
                          'rows of the data divided by rows of a batch')
     epoch, told_by = points['epoch'], f'from the column {column!r}'
     if (epoch % 1 == 0).all(): return _EpochLength(None, told_by)
-    return _EpochLength(_steps_per_epoch(points['step'], epoch, _hint(state)), told_by)
+    fit = _fit_epochs(points['step'], epoch, _hint(state))
+    if fit is None: return _EpochLength(None, f'{told_by}, which no length of an epoch fits')
+    if fit.slack > 0.5:
+        steps = math.ceil(fit.slack)
+        told_by += f', whose rounding leaves the boundaries open by up to {steps} steps'
+    return _EpochLength(fit, told_by)
+
+# %% ../../nbs/clunk/05_logs.ipynb #fcff628e
+_WHY_BROKEN = ('That is usually a learning rate that is too high, an overflow in half precision, '
+               'or a batch whose every label is masked.')
+
+def _broken_from(losses):
+    "Find where a loss breaks for good, and how, as (point, words); None if it does not."
+    n = len(losses)
+    finite = np.isfinite(losses)
+    def begins(dead):
+        "The first point of a tail of which every point is `dead`."
+        alive = np.flatnonzero(~dead)
+        return int(alive[-1]) + 1 if len(alive) else 0
+    lost = begins(~finite)
+    if n - lost >= 3: return lost, 'is NaN or infinite'
+    zero = begins(~finite | (losses == 0))
+    before = losses[max(0, zero - 20):zero]
+    before = before[np.isfinite(before)]
+    if n - zero >= 3 and len(before) and np.median(before) > 0.05: return zero, 'is exactly 0'
+    same = begins(losses == losses[-1])
+    if same and n - same >= max(20, n//20): return same, f'stays at exactly {losses[-1]:g}'
+    return None
+
+def _unmoved(losses):
+    "Tell whether a loss stays where it began, from its first to its last fifth."
+    y = losses[np.isfinite(losses)]
+    fifth = len(y)//5
+    if fifth < 2: return False
+    level = abs(np.median(y))
+    spread = np.subtract(*np.percentile(y, [95, 5]))
+    moved = abs(y[:fifth].mean() - y[-fifth:].mean())
+    return bool(spread <= 0.02*level and moved <= 0.005*level)
+
+def _cut(points):
+    "Cut off what comes after a run broke, and say so. Return points and notes."
+    losses, step = points['loss'], points['step']
+    broken, notes = _broken_from(losses), []
+    if broken and broken[0] > 0:
+        at, how = broken
+        kind = 'finite' if 'NaN' in how else 'sound'
+        notes.append(f'No {kind} loss from step {step[at]:.0f} on: the run broke there. '
+                     f'The loss {how} to the end. {_WHY_BROKEN} What follows is about the '
+                     f'{at} points before.')
+        points = _take(points, slice(None, at))
+    y = points['loss']
+    if _unmoved(y):
+        notes.append(f'The loss never moves: it is {np.nanmedian(y):.3g} from the first point '
+                     'to the last. The model learned nothing. Look at the learning rate, at '
+                     'frozen parameters and at the labels.')
+    return points, notes
 
 # %% ../../nbs/clunk/05_logs.ipynb #514589c6
 def _epoch_sizes(number): return np.unique(number, return_counts=True)[1]
 
 def _looks_smoothed(log):
     "Tell whether the losses of a `Log` look like a running mean."
+    if len(log.losses) < 20: return False
     epochs = np.split(log.losses, log.starts)
-    autocorrelation = difference_autocorrelation(*[y[np.isfinite(y)] for y in epochs])
-    limit = -0.2 if len(log.losses) > 48 else 0
-    return autocorrelation > limit
+    return looks_smoothed(*[y[np.isfinite(y)] for y in epochs])
 
-def _about_epochs(log, name, number, length):
-    "Describe how many losses and epochs a `Log` has."
+def _about_epochs(log, columns, number, length):
+    "Describe how many losses and epochs a `Log` has, and which column they are from."
     often = f'one every {log.every} steps' if log.every > 1 else 'one a step'
-    of_steps = f' of {length.steps} steps' if length.steps else ''
-    return (f'{len(log.losses)} losses (column {name!r}), {often}; '
+    if not columns.picked['step']: often = 'one a point'
+    of_steps = f' of {length.fit.length:.5g} steps' if length.fit else ''
+    others = ', '.join(map(repr, columns.others))
+    beside = f'; others with a loss are {others}' if others else ''
+    return (f'{len(log.losses)} losses (column {columns.picked["loss"]!r}{beside}), {often}; '
             f'{len(_epoch_sizes(number))} epochs{of_steps} ({length.told_by}).')
 
 def _about_points(log, number, length, left_out):
     "Say if a `Log` has too few points, or what averages hide; else an empty string."
     every, n = log.every, int(np.median(_epoch_sizes(number)))
     if n < 10:
-        better = max(1, (length.steps or n*every)//60)
-        return (f'{n} points an epoch are too few: the test needs 10, better 60. '
+        better = max(1, int(length.fit.length if length.fit else n*every)//60)
+        points = f'{n} points' if n > 1 else 'One point'
+        return (f'{points} an epoch: too few to test each boundary, which needs 10, better 60. '
                 f'Log every {better} steps or less (logging_steps), best each of them.')
     if every == 1: return ''
     straddling = f' {left_out} that may straddle a boundary were left out.' if left_out else ''
     return (f'A loss for every {every} steps: the size of a step down and its p-value hold, '
             f'but where within {every} steps it happened cannot be told.{straddling}')
 
-def _about(log, name, number, length, left_out):
+def _about(log, columns, number, length, left_out):
     "Write the notes on a `Log`."
-    notes = [_about_epochs(log, name, number, length), _about_points(log, number, length, left_out)]
+    notes = [_about_epochs(log, columns, number, length),
+             _about_points(log, number, length, left_out)]
     if _looks_smoothed(log):
         notes.append('The losses look smoothed: that shrinks a step down and can fake one. '
                      'Log the raw loss of every step.')
@@ -406,18 +842,19 @@ def _about(log, name, number, length, left_out):
     return [note for note in notes if note]
 
 # %% ../../nbs/clunk/05_logs.ipynb #318066a5
-def _validation(rows, names, step):
+def _validation(table, names, step):
     "Return {'loss' or 'accuracy': {source: [k, 2]}}, with 'loss' for an unnamed source."
-    out, at = dict(loss={}, accuracy={}), 0.
-    for row in rows:
-        here = _number(row.get(step))
-        if here is not None: at = here # a row without a step happened at the last one
-        for name in names:
-            value = _number(row.get(name))
-            if value is None: continue
-            source, what = _VALID.match(_plain(name)).groups()
-            histories = out['loss' if what == 'loss' else 'accuracy']
-            histories.setdefault(source or 'loss', []).append((at, value))
+    out = dict(loss={}, accuracy={})
+    for name in names:
+        values, present = table[name]
+        at = np.zeros(len(values))
+        if step in table: # a row without a step happened at the last one
+            last = np.maximum.accumulate(np.where(table[step].present, np.arange(len(at)), -1))
+            at = np.where(last >= 0, table[step].values[last], 0.)
+        source, what = _VALID.match(_plain(name)).groups()
+        histories = out['loss' if what == 'loss' else 'accuracy']
+        points = list(zip(at[present].tolist(), values[present].tolist()))
+        histories.setdefault(source or 'loss', []).extend(points)
     return out
 
 def _without_zeros(losses, state):
@@ -432,49 +869,57 @@ def _without_zeros(losses, state):
                     f'which is how the Trainer writes NaN: {zero.sum()}.']
 
 # %% ../../nbs/clunk/05_logs.ipynb #2060c296
-def _check_epochs(number, step, told_by):
-    "Raise ValueError unless the epochs of the points increase."
+def _check_epochs(number, step, told_by, notes):
+    "Raise ValueError unless the points are of two or more epochs."
     if (np.diff(number) < 0).any():
         raise ValueError(f'the epoch goes back from {number.max()} to {number[-1]}; '
                          'give the log of one run')
     if number[-1] == number[0]:
+        broke = ''.join(f' {note}' for note in notes if 'broke' in note)
         raise ValueError(f'{len(step)} losses up to step {step[-1]:.0f} are all of one epoch '
                          f'({told_by}), so there is no boundary to test; '
-                         'give the log of a longer run')
+                         f'give the log of a longer run.{broke}')
 
-def _as_log(rows, state, steps_per_epoch, column):
-    "Make a `Log` from the rows of a file."
-    picked, validation = _columns(rows, column)
-    points, notes = _points(rows, picked)
-    losses, zero_notes = _without_zeros(points['loss'], state)
+def _as_log(file, steps_per_epoch, column, run):
+    "Make a `Log` from a `_File`."
+    table = _table(_without_summary(file.rows))
+    columns = _columns(table, column)
+    picked = columns.picked
+    points, notes = _points(table, picked, run)
+    points, broken_notes = _cut(points)
+    losses, zero_notes = _without_zeros(points['loss'], file.state)
+    notes = [*broken_notes, *notes, *zero_notes, *file.notes]
     step = points['step']
     every = int(max(1, np.median(np.diff(step)))) if len(step) > 1 else 1
-    length = _epoch_length(points, state, steps_per_epoch, picked['epoch'])
-    number, straddles = _epochs(step, points.get('epoch'), every, length.steps)
-    _check_epochs(number, step, length.told_by)
+    length = _epoch_length(points, file.state, steps_per_epoch, picked['epoch'])
+    number, straddles = _epochs(step, points.get('epoch'), every, length.fit)
+    _check_epochs(number, step, length.told_by, notes)
 
-    long_enough = _epoch_sizes(number).max() >= 10 # else nothing is tested, and all is kept
-    keep = ~straddles if long_enough else np.ones(len(step), bool)
+    keep = ~straddles # unless too little is left
+    if np.median(_epoch_sizes(number[keep])) < 2: keep = np.ones(len(step), bool)
     number = number[keep]
     starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
     log = Log(losses[keep], starts, step[keep].astype(int), every,
               lr=points['lr'][keep] if 'lr' in points else None,
-              validation=_validation(rows, validation, picked['step']))
+              validation=_validation(table, columns.validation, picked['step']))
     left_out = int((~keep).sum())
-    log.notes = [*_about(log, picked['loss'], number, length, left_out), *notes, *zero_notes]
+    log.notes = [*_about(log, columns, number, length, left_out), *notes]
     return log
 
 def read_log(
     path, # log file, or a folder with one, such as the output folder of a Trainer
     steps_per_epoch:int|None=None, # steps per epoch, if the log does not say
     column:str|None=None, # column of the training loss, if its name is unusual
+    run:int|None=None, # which run of a log that holds several, from 1; the longest if not given
 )->Log:
-    """Read a trainer_state.json, CSV, JSON, JSON-lines or TensorBoard event file.
+    """Read a log as a Trainer, TensorBoard, W&B, MLflow, a console, CSV or JSON writes it.
 
     Raises ValueError that names the file, the problem and the fix."""
     try:
-        file = _read_file(_find_file(path))
-        return _as_log(file.rows, file.state, steps_per_epoch, column)
+        found = _find_file(path)
+        log = _as_log(_read_file(found), steps_per_epoch, column, run)
     except (ValueError, OSError) as e: raise ValueError(f'{path}: {e}') from None
-    except (IndexError, KeyError, TypeError, struct.error):
+    except (IndexError, KeyError, TypeError, struct.error, zlib.error, csv.Error):
         raise ValueError(f'{path}: this file is damaged; export the log again') from None
+    if found != Path(path): log.notes.append(f'Read from {found.relative_to(path)}.')
+    return log

@@ -30,8 +30,9 @@ class Boundary:
     jump: Jump = None # the measured step; None where the epochs are too short
     flags: list = field(default_factory=list) # confounds, keys of `FLAGS`
     p: float = np.nan # one-sided, adjusted (Holm) over boundaries and sources
-    verdict: str = 'too short' # 'drop', 'rise', 'none', 'inconclusive' or 'too short'
+    verdict: str = 'too short' # 'drop', 'rise', 'none', 'inconclusive', 'too short', 'not tested'
     correlation: float = np.nan # of a row's losses in both epochs; NaN: step means were tested
+    starts: tuple = () # first step of each epoch, where all boundaries were tested at once
 
     @property
     def paired(self)->bool:
@@ -189,6 +190,7 @@ class ClunkReport:
     dropped: dict = field(default_factory=dict) # {source: steps left out, NaN or infinite}
     series: dict = None # {source: (losses, starts)}, for the picture
     advice: list = field(default_factory=list) # what to do, in sentences; `advised` writes them
+    remarks: list = field(default_factory=list) # which boundaries were tested, in sentences
 
     @property
     def _own(self):
@@ -352,8 +354,8 @@ def _test_sentence(r):
     more = '' if r.because == ('probe',) else ' More steps per epoch, or less noise, would narrow it.'
     return f'{say}{how}: {size}, p {r.p:.1g}. {power}{more}'
 
-_TOO_SHORT = ('No epoch is long enough: a boundary needs at least 10 steps in the shorter epoch. '
-              'Log every step, or train longer epochs.')
+_TOO_SHORT = ('No epoch is long enough: a boundary needs at least 10 logged points in the shorter '
+              'epoch. Log every step, or train longer epochs.')
 _READ_ONCE = 'Nothing was repeated, so there is nothing to test: no source was read more than once.'
 
 def _meaning(r):
@@ -384,6 +386,7 @@ def notes(self:ClunkReport)->list: # sentences
     "Return the sentences under the verdict."
     out = [_meaning(self)]
     out += _slope_sentences(self)
+    out += self.remarks
     for source, k in self.dropped.items():
         if k: out.append(f'Steps of {source!r} left out because the loss was NaN or infinite: {k}.')
     return out
@@ -391,7 +394,8 @@ def notes(self:ClunkReport)->list: # sentences
 # %% ../../nbs/clunk/02_verdict.ipynb #c6bf535d
 def _row(b):
     "Return one boundary as a list of strings; empty where nothing was measured."
-    where = [b.source, str(b.epoch + 1), str(b.index)]
+    last = f'-{b.epoch + len(b.starts)}' if b.starts else ''
+    where = [b.source, f'{b.epoch + 1}{last}', str(b.index)]
     if not b.jump: return [*where, '', '', '', b.verdict, '', '', '', '']
     lo, hi = b.ci
     before, after = b.slopes
@@ -404,7 +408,7 @@ def _rows(r):
     "Return the table of the boundaries: the header, then one list of strings a row."
     header = ['source', 'epoch', 'at step', 'drop', '95% interval', 'p', 'verdict',
               'detectable', 'tested', 'slope/100 steps', 'flags']
-    return [header, *map(_row, r.boundaries)]
+    return [header, *[_row(b) for b in r.boundaries if b.jump]]
 
 def _text_table(rows):
     "Return the lines of a table whose columns are aligned, numbers to the right."
@@ -421,7 +425,8 @@ def __str__(self:ClunkReport)->str:
     "Return the verdict, its meaning, a table of the boundaries and what to do, as text."
     lines = [f'Clunk: {self.verdict}']
     lines += [fill(sentence, 110) for sentence in self.notes()]
-    if self.boundaries: lines += ['', *_text_table(_rows(self))]
+    rows = _rows(self)
+    if len(rows) > 1: lines += ['', *_text_table(rows)]
     if self.advice:
         lines += ['', 'What to do:']
         lines += [fill('- ' + sentence, 110, subsequent_indent='  ') for sentence in self.advice]
@@ -476,7 +481,7 @@ def to_dict(self:ClunkReport)->dict: # of numbers, texts, lists and dicts
 # %% ../../nbs/clunk/02_verdict.ipynb #e12f20fe
 def _draw(ax, b):
     "Draw one boundary: a line, the fit on either side and the size of the drop."
-    ax.axvline(b.index - 0.5, color='#0072B2', ls=':', lw=1)
+    for start in b.starts or (b.index,): ax.axvline(start - 0.5, color='#0072B2', ls=':', lw=1)
     if not b.jump: return
     x, y = b.jump.fit()
     before, after = x < 0, x >= 0
