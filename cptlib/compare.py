@@ -11,6 +11,7 @@ __all__ = ['run_recipe', 'run_key', 'kept', 'summarised', 'mean_interval', 'Comp
 # %% ../nbs/05_compare.ipynb #5afbb460
 import copy
 import hashlib
+import html
 import json
 import math
 import os
@@ -361,7 +362,7 @@ def plot(self:Comparison,
 
 @patch
 def _repr_html_(self:Comparison):
-    paragraphs = [f'<p>{line}</p>' for line in self.verdict.splitlines()]
+    paragraphs = [f'<p>{html.escape(line)}</p>' for line in self.verdict.splitlines()]
     return self.table().round(3).to_html() + ''.join(paragraphs)
 
 # %% ../nbs/05_compare.ipynb #1cd81ef4

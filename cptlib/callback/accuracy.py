@@ -69,16 +69,20 @@ class AccuracyTracker(LeanCallback):
     def before_epoch(self):
         if self._fitting and not self.records: self._measure_before_training()
 
+    @property
+    def _records(self): # a fit that was interrupted may be followed by `learn.validate`
+        return self._fitting and not self.only_validates
+
     def before_validate(self):
-        if self._fitting: self._stats = SourceStats(len(self.names), self.topk)
+        if self._records: self._stats = SourceStats(len(self.names), self.topk)
 
     def after_batch(self):
-        if not self._fitting: return
+        if not self._records: return
         source = torch.from_numpy(self.dl.ids.source)
         self._stats.add(logits_of(self.pred), self.yb[0], source)
 
     def after_validate(self):
-        if not self._fitting: return
+        if not self._records: return
         self._now = self._stats.result()
         mixture = getattr(self.dls.train, 'mixture', None)
         step = mixture.step if mixture else self.train_iter
@@ -154,7 +158,7 @@ def transfer(self:AccuracyTracker)->float: # negative = forgetting
 @patch
 def state_dict(self:AccuracyTracker)->dict:
     "The records."
-    return dict(records=self.records)
+    return dict(records=list(self.records))
 
 @patch
 def load_state_dict(self:AccuracyTracker,

@@ -46,18 +46,21 @@ class LeanCallback(Callback):
 # %% ../../nbs/callback/00_core.ipynb #e7039c91
 @patch(as_prop=True)
 def row_losses(self:Learner)->torch.Tensor:
-    "Loss of each row of the current batch in nats, [rows], detached; computed once a prediction."
+    """Loss of each row of the current batch in nats, [rows], detached; computed once a prediction.
+
+    NaN for a row without targets."""
     made_for, losses = self.__dict__.get('_rows', (None, None))
-    if made_for is None or made_for() is not self.pred:
+    logits = logits_of(self.pred)
+    if made_for is None or made_for() is not logits:
         rows = getattr(self.loss_func, 'rows', next_token_loss.rows)
-        losses = rows(logits_of(self.pred), self.yb[0])
+        losses = rows(logits, self.yb[0])
         self.row_losses = losses
     return losses
 
 @patch(set_prop=True, nm='row_losses')
 def _set_row_losses(self:Learner, losses):
     "Replace the row losses of the current prediction for everyone who reads them after you."
-    self._rows = weakref.ref(self.pred), losses
+    self._rows = weakref.ref(logits_of(self.pred)), losses
 
 # %% ../../nbs/callback/00_core.ipynb #d23e0a50
 class Chunk(NamedTuple):

@@ -14,6 +14,7 @@ from itertools import cycle
 
 import numpy as np
 import pandas as pd
+import torch
 from fastai.learner import Recorder
 from fastcore.basics import patch, store_attr
 
@@ -48,6 +49,7 @@ class DataMix(LossReader):
     def _reset(self):
         "Forget the last fit."
         self._steps, self._loss, self._counts = [], [], [] # one array for each chunk
+        self._has_targets = [] # one tensor for each step since the last chunk
         self._warned = set() # sources, and 'loss'
         self._pending = None # weights to follow from the next step on
         self._rewind = None # state to put the mixture back to after the fit
@@ -74,10 +76,20 @@ class DataMix(LossReader):
     def before_train(self): self._since = time.perf_counter()
 
     def after_batch(self):
+        has_targets = (self.yb[0] >= 0).any()
+        self._has_targets.append(has_targets)
         super().after_batch()
+        self._hold_mean(has_targets)
         if self._pending is None: return
         self.mixture.set_weights(self._pending)
         self._pending = None
+
+    def _hold_mean(self, has_targets):
+        "A batch without targets has no loss: give the recorder the mean it has already."
+        smooth = self.recorder.smooth_loss if hasattr(self.learn, 'recorder') else None
+        if smooth is None or not smooth.count: return
+        mean = smooth.value.to(self.loss.device)
+        self.learn.loss = torch.where(has_targets, self.loss, mean)
 
     def after_train(self):
         super().after_train()
@@ -114,12 +126,26 @@ def _warn_of_repetition(self:DataMix, step):
 
 @patch
 def _warn_of_nan(self:DataMix, chunk):
-    lost = chunk.step[chunk.rows.sum(1) == 0]
+    lost = chunk.rows.sum(1) == 0
+    recent, self._has_targets = self._has_targets[-len(lost):], []
+    if not lost.any(): return
+    if len(recent) == len(lost):
+        empty = lost & ~torch.stack(recent).cpu().numpy()
+        if empty.any(): self._warn_of_masks(chunk.step[empty][0])
+        lost = lost & ~empty
+    lost = chunk.step[lost]
     has_guard = hasattr(self.learn, 'spike_guard') # which reports this itself
     if not len(lost) or has_guard or 'loss' in self._warned: return
     self._warned.add('loss')
     warnings.warn(f"the training loss is not a finite number at step {lost[0]}: lower the "
                   "learning rate, look at the data, or add SpikeGuard()")
+
+@patch
+def _warn_of_masks(self:DataMix, step):
+    if 'targets' in self._warned: return
+    self._warned.add('targets')
+    warnings.warn(f"step {step} has no targets: every token of its batch is masked, so it teaches "
+                  "nothing and has no loss. Look at what sets targets to -100")
 
 # %% ../../nbs/callback/01_datamix.ipynb #331eb576
 @patch(as_prop=True)

@@ -76,6 +76,8 @@ class LiveClunk(LeanCallback):
         if not hasattr(self.learn, 'clunk_detector'):
             raise ValueError('LiveClunk shows what a ClunkDetector finds; '
                              'add one to the Learner (cpt_learner has one)')
+        mixture = self.find_mixture()
+        self._alone, self._first = mixture.world == 1, mixture.rank == 0
         self.named = set() # boundaries shown so far, as (source, epoch)
         self.shown = time.perf_counter() # time of the last update
         self._took = 0. # seconds that the last update took
@@ -88,8 +90,15 @@ class LiveClunk(LeanCallback):
 
     def after_train(self): self.show()
 
+    @property
+    def _may_read(self):
+        "Whether this process can read the losses without waiting for other processes."
+        all_here = self._alone or not self.learn.clunk_detector.loss_log.waiting
+        return self._first and all_here
+
     def show(self):
-        "Bring the plot or the text up to date."
+        "Bring the plot or the text up to date, unless losses wait to be exchanged by processes."
+        if not self._may_read: return
         start, detector = time.perf_counter(), self.learn.clunk_detector
         found = [b for b in detector.report.boundaries if b.jump and _is_full(b, detector)]
         if self._draws: self._draw(detector, found)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch, store_attr
 from .order import deal, deal_sorted
-from .schedule import Schedule, constant
+from .schedule import Schedule, constant, html_table
 from .streams import Ids, Reader, Streams, check_sources, source_of
 from .text import as_names, as_number, fingerprint_diff
 
@@ -486,16 +486,13 @@ def __repr__(self:Mixture):
 
 @patch
 def _repr_html_(self:Mixture):
-    body = ''
+    rows = []
     for (name, d), s in zip(self.delivered().items(), self.sources):
-        cells = [name, f'{len(s):,}', f"{d['rows']:,}", f"{d['tokens']:,}",
-                 f"{d['share']:.2%}", f"{d['epochs']:.2f}"]
-        body += '<tr>' + ''.join(f'<td>{c}</td>' for c in cells) + '</tr>'
-    heads = ('source', 'rows', 'rows served', 'tokens served', 'share', 'epochs')
-    head = '<tr>' + ''.join(f'<th>{h}</th>' for h in heads) + '</tr>'
+        rows.append([name, f'{len(s):,}', f"{d['rows']:,}", f"{d['tokens']:,}",
+                     f"{d['share']:.2%}", f"{d['epochs']:.2f}"])
+    heads = ['source', 'rows', 'rows served', 'tokens served', 'share', 'epochs']
     return (f'<p>Mixture, step {self.step:,} of {self.steps:,}, '
-            f'batches of {self.bs} rows of {self.row_len} tokens</p>'
-            f'<table><thead>{head}</thead><tbody>{body}</tbody></table>')
+            f'batches of {self.bs} rows of {self.row_len} tokens</p>' + html_table(heads, rows))
 
 # %% ../../nbs/data/10_mixture.ipynb #92161d64
 @patch

@@ -14,6 +14,7 @@ import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import pandas as pd
+from ..data.schedule import markdown_text
 from .adapter import merged # first: says if transformers is missing
 from .pretrained import CausalLM
 from huggingface_hub import ModelCardData
@@ -24,13 +25,13 @@ def _cell(value):
     "Format a value, with a dash for NaN and infinity."
     if isinstance(value, float): return f'{value:,.4g}' if math.isfinite(value) else '–'
     if isinstance(value, int): return f'{value:,}'
-    return str(value)
+    return markdown_text(value)
 
 def _row(cells): return '| ' + ' | '.join(cells) + ' |'
 
 def _table(df):
     "Format a DataFrame as Markdown."
-    columns = [df.index.name or '', *df.columns]
+    columns = [markdown_text(name) for name in (df.index.name or '', *df.columns)]
     lines = [_row(columns), '|' + ' --- |'*len(columns)]
     for name, values in zip(df.index, df.to_numpy(object), strict=True):
         lines.append(_row([_cell(v) for v in (name, *values)]))
@@ -67,7 +68,8 @@ def _memorization_part(learn):
     "Return the report of the `ClunkDetector`."
     detector = getattr(learn, 'clunk_detector', None)
     report = detector.report if detector is not None and detector.streams else 'Not tested.'
-    return f'```text\n{report}\n```'
+    text = str(report).replace('```', "'''") # a name must not end the block
+    return f'```text\n{text}\n```'
 
 def _settings(learn):
     "Return the settings of the training, by name."
@@ -82,7 +84,7 @@ def _list(values):
     "Format a dict as a Markdown list, with commas in large numbers."
     lines = []
     for name, value in values.items():
-        text = f'{value:,}' if isinstance(value, int) else str(value)
+        text = f'{value:,}' if isinstance(value, int) else markdown_text(value)
         lines.append(f'- {name}: {text}')
     return '\n'.join(lines)
 
@@ -122,12 +124,21 @@ def mend_generation(
                   f'changed to save it: {reason}')
 
 # %% ../../nbs/models/06_card.ipynb #a834989b
+def _base_name(lm):
+    "The base model's name on the Hub, or the name of its folder; and whether it is on the Hub."
+    name = getattr(lm.base, 'name_or_path', '') or ''
+    local = Path(name).expanduser()
+    if not name: return '', False
+    if local.exists() or local.is_absolute() or '\\' in name or name[0] in '.~':
+        return local.name, False
+    return name, True
+
 def _front_matter(lm, adapted, about):
     "Write the YAML that the Hub reads: base model, library and tags."
     tags = ['continued-pretraining', 'cptlib']
     if adapted: tags.append('lora')
-    base = getattr(lm.base, 'name_or_path', '') or None
-    data = ModelCardData(library_name='peft' if adapted else 'transformers', base_model=base,
+    base, on_hub = _base_name(lm)
+    data = ModelCardData(library_name='peft' if adapted else 'transformers', base_model=base if on_hub else None,
                          pipeline_tag='text-generation', metrics=['accuracy'], tags=tags, **about)
     return f'---\n{data.to_yaml()}\n---'
 
@@ -153,8 +164,8 @@ def save_folder(
                       'give cpt_learner tokenizer=')
     else:
         lm.tokenizer.save_pretrained(path)
-    base = getattr(lm.base, 'name_or_path', '')
-    of_base = f' of {base}' if base else ''
-    card = [_front_matter(lm, adapted, about), f'# {path.name}',
+    base, _ = _base_name(lm)
+    of_base = f' of {markdown_text(base)}' if base else ''
+    card = [_front_matter(lm, adapted, about), f'# {markdown_text(path.name)}',
             f'Continued pre-training{of_base} with cptlib.', card_text(learn)]
     (path/'README.md').write_text('\n\n'.join(card) + '\n', encoding='utf-8')

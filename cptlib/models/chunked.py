@@ -119,7 +119,7 @@ def loss(self:LazyLogits,
     The backward pass raises RuntimeError if it is run a second time."""
     if weights is None:
         scored = targets >= 0
-        weights = scored.to(_wide(self.hidden))/scored.sum()
+        weights = scored.to(_wide(self.hidden))/scored.sum().clamp(min=1)
     if not torch.is_grad_enabled():
         nll = self.token_losses(targets)
         return (nll*weights).sum(), nll

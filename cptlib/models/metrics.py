@@ -17,11 +17,20 @@ from fastcore.basics import patch
 
 # %% ../../nbs/models/00_metrics.ipynb #301acdb2
 def logits_of(
-    pred, # what a model returns: logits, or an output with an attribute `logits`
+    pred, # what a model returns: logits, an output or dict that has `logits`, or a tuple with them
     whole:bool=False, # compute `LazyLogits` into one tensor; only for a few rows
 )->torch.Tensor: # [rows, positions, vocabulary]; or `LazyLogits`
-    "Return the logits of a prediction."
+    """Return the logits of a prediction; the first part of a tuple or list.
+
+    Raises TypeError for a prediction without logits."""
     logits = getattr(pred, 'logits', pred)
+    if isinstance(logits, dict): logits = logits.get('logits')
+    elif isinstance(logits, (tuple, list)) and logits: logits = logits[0]
+    if not hasattr(logits, 'shape'):
+        given = f'a dict with {sorted(pred)}' if isinstance(pred, dict) else type(pred).__name__
+        raise TypeError(f"the model returned {given}, and a language model returns logits "
+                        "[rows, positions, vocabulary]; wrap it in a module whose forward "
+                        "returns them")
     if whole and hasattr(logits, 'dense'): return logits.dense()
     return logits
 
@@ -39,11 +48,23 @@ def rowwise_loss(
     nll:torch.Tensor, # [rows, positions] token losses, nats
     targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
 )->torch.Tensor: # [rows] nats
-    "Return the mean loss over the scored tokens of each row."
+    "Return the mean loss over the scored tokens of each row; NaN for a row without any."
     scored = (targets >= 0).sum(1)
-    return nll.sum(1)/scored.clamp(min=1)
+    return nll.sum(1)/scored
 
 # %% ../../nbs/models/00_metrics.ipynb #1482acde
+def _check_shape(logits, targets):
+    "Raises ValueError unless there is a row of logits for each target."
+    shape, rows_positions = tuple(logits.shape), tuple(targets.shape)
+    if len(shape) == 3 and shape[:2] == rows_positions: return
+    rows, positions = rows_positions
+    hint = 'return logits [rows, positions, vocabulary]'
+    if shape[:2] == (positions, rows): hint = 'return logits.transpose(0, 1)'
+    elif len(shape) == 3 and (shape[0], shape[2]) == rows_positions:
+        hint = 'return logits.transpose(1, 2)'
+    raise ValueError(f"the model returned logits of shape {list(shape)} for {rows} rows of "
+                     f"{positions} tokens; {hint} from its forward")
+
 class NextTokenLoss:
     "Mean cross-entropy over the scored tokens of a batch, and the loss of each of its rows."
     _made_for = None # weak reference to the logits of the last call
@@ -51,15 +72,18 @@ class NextTokenLoss:
     _scored = None   # [rows] number of scored tokens
 
     def __call__(self,
-        logits:torch.Tensor, # [rows, positions, vocabulary]; or `LazyLogits`
+        pred, # logits [rows, positions, vocabulary]; or `LazyLogits`; or what `logits_of` takes
         targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
-    )->torch.Tensor: # scalar, nats
+    )->torch.Tensor: # scalar, nats; 0 where there is nothing to predict in the whole batch
+        "Raises TypeError for a prediction without logits, ValueError for logits of another shape."
+        logits = logits_of(pred)
+        _check_shape(logits, targets)
         scored = (targets >= 0).sum(1)
         if hasattr(logits, 'token_losses'):
             loss, nll = logits.loss(targets)
         else:
             nll = token_losses(logits, targets)
-            loss = nll.sum()/scored.sum()
+            loss = nll.sum()/scored.sum().clamp(min=1)
         self._made_for = weakref.ref(logits)
         self._nll = nll.detach()
         self._scored = scored
@@ -68,10 +92,10 @@ class NextTokenLoss:
     def rows(self,
         logits:torch.Tensor, # [rows, positions, vocabulary]; or `LazyLogits`
         targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
-    )->torch.Tensor: # [rows] nats, detached
+    )->torch.Tensor: # [rows] nats, detached; NaN for a row without scored tokens
         "Return the loss of each row, from the last call if that was for the same `logits`."
         known = self._made_for is not None and self._made_for() is logits
-        if known: return self._nll.sum(1)/self._scored.clamp(min=1)
+        if known: return self._nll.sum(1)/self._scored
         return rowwise_loss(token_losses(logits.detach(), targets), targets)
 
     def __getstate__(self): return {}
