@@ -217,6 +217,7 @@ def schedule_free(
 class ScheduleFree(LeanCallback):
     "Put a schedule-free optimizer's average into the model when it is validated or saved."
     order = -5 # after TrainEvalCallback (-10), before everything that measures
+    steers = True # a resumed fit tells if it differs
     def before_fit(self):
         if self.only_validates: return
         opt = self.opt.opt
@@ -253,6 +254,7 @@ def layers_free(
 class GradualUnfreezing(LeanCallback):
     "Freeze all layers but the top, then unfreeze one by one. Needs `splitter=depth_groups`."
     order, run_valid = 5, False # after TrainEvalCallback (-10), before the forward pass
+    steers = True # a resumed fit tells if it differs
     def __init__(self,
         start:float=0., # share of the training at which the freezing begins
         end:float=.5, # share from which all layers train

@@ -35,6 +35,7 @@ def kl_from(
 class AnchorOutputs(LeanCallback):
     "Add the divergence from the starting model on guarded rows to the loss (Li & Hoiem 2016)."
     order, run_valid = 12, False # after Bfloat16 (10), which turns predictions into float32
+    steers = True # a resumed fit tells if it differs
     def __init__(self,
         sources:list, # names of the guarded sources
         weight:float=1., # weight of the divergence in the loss

@@ -8,7 +8,7 @@ Docs: https://cptlib.github.io/cptlib/callback/checkpoint.html.md"""
 __all__ = ['Ledger', 'Checkpoint']
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #9c96f31a
-import hashlib, time, warnings
+import hashlib, os, time, warnings
 from dataclasses import asdict, dataclass
 
 import numpy as np, pandas as pd, torch, torch.distributed as dist
@@ -17,8 +17,8 @@ from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 
 from .core import LeanCallback
-from .state import (load_training_state, saving, set_random_state,
-                                   training_state)
+from .state import (changed_settings, load_training_state, refuse_fixed,
+                                   run_settings, saving, training_state, use_settings)
 from .store import Store, snapshot
 from ..data.mixture import checked_changes
 from ..data.streams import Ids
@@ -85,14 +85,6 @@ def _load_recorder(learn, state):
     for k, v in state['hps'].items():
         if k in scheduler.hps: scheduler.hps[k] = v.tolist()
 
-def _schedule_points(learn):
-    "Evaluate each schedule at nine points of the training, {name: values}."
-    scheduler = _scheduler(learn)
-    if not scheduler: return {}
-    points = np.linspace(0, 1, 9)
-    return {name: [np.ravel(f(p)).astype(float).tolist() for p in points]
-            for name, f in scheduler.scheds.items()}
-
 def _is_sound(learn, mixture):
     "Tell whether all weights are finite, on all processes."
     params = [p.to_local() if hasattr(p, 'to_local') else p for p in learn.model.parameters()]
@@ -114,8 +106,8 @@ class Checkpoint(LeanCallback):
         changed=(), # what may differ: 'bs', 'steps', 'schedule', 'sources', or several
     ):
         "Raises ValueError for a bad argument, and in `fit` for a checkpoint that does not fit."
-        if isinstance(path, bool):
-            raise ValueError(f'{path} is no folder; give the one for the checkpoints, '
+        if not isinstance(path, (str, os.PathLike)) or not str(path).strip():
+            raise ValueError(f'{path!r} is no folder; give the one for the checkpoints, '
                              'as in resume="checkpoints"')
         checked_changes(changed)
         if (every or 1) < 1 or (minutes or 1) <= 0:
@@ -159,6 +151,7 @@ def _open(self:Checkpoint):
     self.ledger, self.tables, self.seconds = Ledger(), [], 0.
     self._losses = torch.zeros(0)
     self._pace = None # for a fit that was resumed with a different length
+    self.settings = run_settings(self.learn)
     found = self.store.load() if self.resume else None
     old = self.store.names()
     if old and not self.resume:
@@ -168,6 +161,23 @@ def _open(self:Checkpoint):
     if found: self._load(found[0])
     self._stepped = False
     self._saved_now()
+
+def _keepers(learn):
+    "Return the callbacks that keep earlier states of the training, such as `SpikeGuard`."
+    return [cb for cb in learn.cbs if hasattr(type(cb), 'kept_states')]
+
+@patch
+def _kept_states(self:Checkpoint):
+    "Return {name: what `snapshot` made of it} of all earlier states that callbacks keep."
+    kept = {}
+    for cb in _keepers(self.learn): kept |= cb.kept_states()
+    return kept
+
+@patch
+def _load_kept_states(self:Checkpoint, state):
+    own = 'model', 'optimizer', 'random', 'recorder', 'callbacks', 'fit'
+    kept = {name: part for name, part in state.items() if name not in own}
+    for cb in _keepers(self.learn): cb.load_kept_states(kept)
 
 @patch
 def _saved_now(self:Checkpoint): self._at, self._time = self.mixture.step, time.monotonic()
@@ -206,14 +216,15 @@ def _save(self:Checkpoint, epoch, done, loss=None):
     self._losses = recorder['losses']
     fit = dict(epoch=epoch, done=done, n_epoch=self.n_epoch, n_iter=len(self.dls.train),
                ledger=self.ledger.state_dict(), tables=self.tables,
-               rates=_schedule_points(self.learn), pace=self._pace and asdict(self._pace))
+               settings=self.settings, pace=self._pace and asdict(self._pace))
     with saving(self.learn):
         state = training_state(self.learn)
         state['recorder'] |= recorder
         state['fit'] |= fit
         if self.store.write:
             parts = {name: snapshot(part) for name, part in state.items()}
-            self.store.save(self.mixture.step, parts, loss)
+            kept = self._kept_states() if done else {} # a rollback stays within its pass
+            self.store.save(self.mixture.step, parts | kept, loss, lasting=kept)
     self._saved_now()
     self.seconds += time.perf_counter() - start
 
@@ -254,19 +265,21 @@ def _place(self:Checkpoint, fit):
                      "Checkpoint(folder, resume=True, changed='steps')")
 
 @patch
-def _warn_of_rates(self:Checkpoint, was):
-    "Warn if a hyperparameter schedule differs from the saved one."
-    now = _schedule_points(self.learn)
-    if not was or was == now: return
-    other = [name for name in {**was, **now} if was.get(name) != now.get(name)]
-    warnings.warn(f"the schedule of {', '.join(other)} differs from that of the training in "
-                  f"{self.path}; from here on the new one holds")
+def _changes(self:Checkpoint, fit):
+    "Compare the settings with the saved ones. Raises ValueError for one that has to be the same."
+    was = fit.get('settings')
+    if was is None: # of an earlier version, which kept the schedules only
+        was = dict(schedule=fit.get('rates') or self.settings['schedule'])
+    changes = changed_settings(was, self.settings)
+    if 'settings' not in fit: changes = [c for c in changes if c.kind in was]
+    refuse_fixed(self.learn, changes)
+    return changes
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #5d5fe5d8
 class _Resumed(LeanCallback):
     "Count epochs, iterations and the share done from where the checkpoint was taken."
     order, run_valid = -9, False # right after TrainEvalCallback (-10), which sets what we correct
-    def __init__(self, mixture, first_epoch, done, epochs, pct, generators, pace): store_attr()
+    def __init__(self, mixture, first_epoch, done, epochs, pct, pace): store_attr()
 
     def before_fit(self): self.learn.remove_cb(self) # left behind by a fit that was interrupted
 
@@ -282,9 +295,6 @@ class _Resumed(LeanCallback):
         if self.done: self.learn.pct_train, self.dls.train.skip = self.pct, self.done
 
     def before_batch(self):
-        # loaders with workers have drawn a number since the generators were put back
-        if self.generators and self.done: set_random_state(self.generators)
-        self.generators = None
         self.learn.iter += self.done
         self._follow(self.dl.ids.step)
 
@@ -305,8 +315,13 @@ def _load(self:Checkpoint, state):
     "Check that a state fits, then put everything back."
     learn, fit = self.learn, state['fit']
     epoch, done = self._place(fit)
-    self._warn_of_rates(fit.get('rates'))
+    changes = self._changes(fit)
     with saving(learn): new = load_training_state(learn, state, self.changed)
+    use_settings(learn.opt, changes)
+    if changes:
+        warnings.warn(f"resuming {self.path} with other settings: {'; '.join(map(str, changes))}. "
+                      "From here on the new ones hold")
+    if not (self.changed or changes): self._load_kept_states(state)
     self.ledger.load_state_dict(fit['ledger'])
     _load_recorder(learn, state['recorder'])
     if new:
@@ -316,7 +331,7 @@ def _load(self:Checkpoint, state):
     for row in self.tables: learn.logger(L(row))
     learn.train_iter, learn.pct_train = fit['train_iter'], fit['pct_train']
     learn.add_cb(_Resumed(self.mixture, epoch, done, learn.n_epoch, fit['pct_train'],
-                          state['random'], self._pace))
+                          self._pace))
     learn.n_epoch = max(learn.n_epoch - epoch, 0)
     if not learn.n_epoch:
         warnings.warn(f'the training in {self.path} is finished, nothing is left to do; '

@@ -44,6 +44,7 @@ _SAVED = dict(first='start_accuracy', first_loss='start_loss', mean='mean', var=
 class Retain(LeanCallback):
     "Move mixture weights during training, so that no guarded source loses more than `tolerance`."
     order, run_valid = 46, False # after DataMix (45)
+    steers, fixed = True, ('sources', 'pool') # its belief is about these
     def __init__(self,
         sources:list, # names of the guarded sources
         tolerance:float=.01, # accuracy that each of them may lose, 0 to 1

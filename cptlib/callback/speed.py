@@ -33,6 +33,7 @@ def bf16_helps(
 class Bfloat16(LeanCallback):
     "Forward pass and loss in bfloat16 autocast; predictions come back as float32."
     order = MixedPrecision.order # 10: before GradientClip (11)
+    steers = True # a resumed fit tells if it differs
     cast = None # the autocast context that we are in
 
     def before_fit(self): self._leave() # an interrupted fit may have left it open
@@ -71,7 +72,7 @@ def row_length(
 class ShortRowsFirst(LeanCallback):
     "Train on the beginning of each row first, on whole rows later; `tokens_read` counts tokens."
     order = TrainEvalCallback.order + 5 # after it has counted the share of training done
-    run_valid = False
+    run_valid, steers = False, True
 
     def __init__(self,
         first:int=32, # tokens of a row at the beginning

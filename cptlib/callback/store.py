@@ -88,9 +88,18 @@ def _save_tensors(tensors, path):
         code = int(number[1])
         raise OSError(code, os.strerror(code), str(path)) from e
 
+def _link(path, folders):
+    "Make `path` a hard link to the file of that name in one of `folders`. Returns whether it is."
+    for folder in folders:
+        with suppress(OSError): # it is not there, or this file system has no links
+            os.link(Path(folder)/path.name, path)
+            return True
+    return False
+
 def write_snapshot(
     path, # the folder; an existing one is replaced
     parts:dict, # {name of the part: what `snapshot` made of it}
+    known:dict=None, # {name of a part that never changes: folders that may hold its tensors already}
     **about, # further entries of `state.json`
 ):
     "Write a folder that is whole or absent, even after a crash. Raises OSError on a full disk."
@@ -98,7 +107,9 @@ def write_snapshot(
         trees = {}
         for name, (tree, tensors) in parts.items():
             trees[name] = tree
-            if tensors: _save_tensors(tensors, tmp/f'{name}.safetensors')
+            file = tmp/f'{name}.safetensors'
+            if tensors and not _link(file, (known or {}).get(name, ())):
+                _save_tensors(tensors, file)
         files = {}
         for f in sorted(tmp.iterdir()):
             files[f.name] = dict(bytes=f.stat().st_size, hash=file_hash(f))
@@ -232,15 +243,28 @@ def save(self:Store,
     step:int, # steps done
     parts:dict, # {name of the part: what `snapshot` made of it}
     loss:float=None, # validation loss, if it was just measured
+    lasting=(), # names of parts whose name is given once: checkpoints share their files
 ):
     "Write a checkpoint in the background, once the one before is written."
     self.wait()
     name = f'step-{step:012d}' + ('' if loss is None else '-valid')
-    self.saving = self.pool.submit(self._write, name, parts, loss)
+    self.saving = self.pool.submit(self._write, name, parts, loss, lasting)
 
 @patch
-def _write(self:Store, name, parts, loss):
-    write_snapshot(self.path/name, parts, loss=loss)
+def _check_place(self:Store):
+    "Raises OSError if the folder is no longer the one that we locked."
+    lock = _locks.get(self.path)
+    try: same = not lock or os.path.samestat(os.fstat(lock.fileno()), os.stat(self.path/'lock'))
+    except FileNotFoundError: same = False
+    if not same:
+        raise OSError(errno.ENOENT, 'the folder was renamed or removed while training; '
+                                    'move it back to where it was')
+
+@patch
+def _write(self:Store, name, parts, loss, lasting):
+    self._check_place()
+    folders = [self.path/other for other in self.names()]
+    write_snapshot(self.path/name, parts, {part: folders for part in lasting}, loss=loss)
     self.losses[name] = loss
     keep = {*self.names()[-self.keep:], self.best()}
     for old in self.names():

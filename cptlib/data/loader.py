@@ -129,7 +129,7 @@ def _read_by_workers(self:MixtureLoader):
         m, segments = self.mixture, self.mixture.segments
         dl = torch.utils.data.DataLoader(
             _Rows(m), sampler=_messages(m, self.every), batch_size=None,
-            num_workers=self.workers, collate_fn=_as_is)
+            num_workers=self.workers, collate_fn=_as_is, generator=torch.Generator())
         batches = (batch for plans, tokens in dl for batch in zip(plans, tokens))
         for batch in batches:
             if m.segments is not segments: break
@@ -357,7 +357,8 @@ class MixtureSteps(torch.utils.data.Dataset):
     def loader(self,
         **kwargs, # more arguments of `torch.utils.data.DataLoader`, such as `num_workers`
     )->torch.utils.data.DataLoader:
-        "A PyTorch `DataLoader` over the steps, in order."
+        "A PyTorch `DataLoader` over the steps, in order; it has its own random generator."
+        kwargs.setdefault('generator', torch.Generator())
         return torch.utils.data.DataLoader(self, batch_size=1, shuffle=False, collate_fn=_only,
                                            **kwargs)
 
