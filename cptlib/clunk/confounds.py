@@ -185,9 +185,10 @@ def _turns(before, after):
 
 def _rate_jumps(before, after):
     "Tell whether the learning rate jumps at the boundary, beyond its changes inside the window."
-    inside = np.abs(np.concatenate([np.diff(before), np.diff(after)]))
+    changes = np.concatenate([np.diff(before), np.diff(after)])
+    usual = np.sort(np.abs(changes))[:-1] # a rate that jumps for one step changes back inside
     change = abs(after[0] - before[-1])
-    jumps = _moves(before[-1], after[0]) and change > 2.5*inside.max(initial=0.)
+    jumps = _moves(before[-1], after[0]) and change > 2.5*usual.max(initial=0.)
     return bool(jumps or _turns(before, after))
 
 def _changes(name, before, after):
