@@ -37,6 +37,7 @@ from .callback.control import *
 from .callback.retain import *
 from .callback.anchor import *
 from .report import *
+from .callback.steps import AccumulateTargets
 from .learner import *
 from .memorization import Facts, fact_base, fact_condition
 from .demo import *

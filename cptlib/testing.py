@@ -6,7 +6,7 @@ Docs: https://cptlib.github.io/cptlib/testing.html.md"""
 
 # %% auto #0
 __all__ = ['test_gt', 'test_ge', 'test_lt', 'test_le', 'test_in', 'told', 'temp_folder', 'toy_source', 'toy_adamw', 'toy_learner',
-           'Crash', 'StopAt', 'KillAt', 'NaNGradient', 'test_same_weights']
+           'Crash', 'StopAt', 'KillAt', 'NaNGradient', 'test_same_weights', 'test_same_run']
 
 # %% ../nbs/09_testing.ipynb #2eefc4ea
 import atexit, operator, os, shutil, signal, tempfile, warnings
@@ -193,3 +193,17 @@ def test_same_weights(
     for name in a:
         if not torch.equal(a[name], b[name]):
             raise AssertionError(f'{name} differs by up to {(a[name] - b[name]).abs().max():.3g}')
+
+def test_same_run(
+    a, # a `Learner` of `cpt_learner` after its fit
+    b, # another
+):
+    "Raises AssertionError unless weights and all logs of two trainings are equal to the bit."
+    test_same_weights(a, b)
+    for name in ('lrs', 'losses', 'iters'):
+        test_eq(getattr(a.recorder, name), getattr(b.recorder, name))
+    test_eq(a.recorder.hps, b.recorder.hps)
+    test_eq(a.data_mix.log, b.data_mix.log)
+    test_eq(a.accuracy_tracker.matrix, b.accuracy_tracker.matrix)
+    test_eq(a.clunk_detector.series, b.clunk_detector.series)
+    test_eq(a.dls.train.mixture.step, b.dls.train.mixture.step)

@@ -12,7 +12,7 @@ import numpy as np
 from fastcore.basics import patch
 from .source import Source
 from .disk import row_quality
-from .text import as_name, as_number, source_name, tokenizer_fingerprint
+from .text import MAX_VOCAB, as_name, as_number, source_name, tokenizer_fingerprint
 
 # %% ../../nbs/data/06_arrow_rows.ipynb #a4818c35
 def _column_pieces(dataset, column):
@@ -85,7 +85,7 @@ class ArrowSource(Source):
         self.fingerprint = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
         if vocab_size is None: vocab_size = self.fingerprint.get('vocab_size')
         where = f'Source {name!r}: vocab_size'
-        self.vocab_size = as_number(vocab_size, where, 1, 2**32, whole=True)
+        self.vocab_size = as_number(vocab_size, where, 1, MAX_VOCAB, whole=True)
         self.content = dataset._fingerprint
         first = self._pieces[0]
         self.dtype, self.stride = first.dtype, first.shape[1]

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from .text import as_integers, as_number
+from .text import MAX_VOCAB, as_integers, as_number
 
 # %% ../../nbs/data/02_disk.ipynb #bf541ecb
 def token_dtype(
-    vocab_size:int, # number of different tokens, 1 to 2**32
+    vocab_size:int, # number of different tokens, 1 to 2**30
 )->np.dtype: # '<u1', '<u2' or '<u4'
     """Return the smallest little-endian unsigned integer type that holds all tokens.
 
     Raises ValueError for a size that is not a whole number in range.
     """
-    vocab_size = as_number(vocab_size, 'vocab_size', 1, 2**32, whole=True)
+    vocab_size = as_number(vocab_size, 'vocab_size', 1, MAX_VOCAB, whole=True)
     return np.dtype('<u1' if vocab_size <= 2**8 else '<u2' if vocab_size <= 2**16 else '<u4')
 
 # %% ../../nbs/data/02_disk.ipynb #2f4ff451
@@ -90,7 +90,7 @@ def new_folder(
 # %% ../../nbs/data/02_disk.ipynb #5364f1f4
 NO_TARGET = 1 << 31 # the bit that marks a token that is read, but not a target
 STARTS = 1 << 30 # the bit that marks the first token of a document
-LARGEST_ID = STARTS - 1 # the largest token id beside marks
+LARGEST_ID = MAX_VOCAB - 1 # the bits of a token id
 
 class Marked(NamedTuple):
     "Token ids, and what their marks say; all of one shape."
@@ -133,13 +133,13 @@ class RowWriter:
         self.folder, self.name = Path(folder), name
         self.row_len = size('row_len', row_len, 1, math.inf)
         self.vocab_size = None
-        if vocab_size is not None: self.vocab_size = size('vocab_size', vocab_size, 1, 2**32)
+        if vocab_size is not None: self.vocab_size = size('vocab_size', vocab_size, 1, MAX_VOCAB)
         self.stride = self.row_len
         if stride is not None: self.stride = size('stride', stride, 1, self.row_len + 1)
         self.shared = self.row_len + 1 - self.stride # tokens that neighbouring rows share
         self.marked = marked
-        self.limit = self.vocab_size or (LARGEST_ID + 1 if marked else 2**32)
-        self.dtype = token_dtype(2**32 if marked else self.limit)
+        self.limit = self.vocab_size or MAX_VOCAB
+        self.dtype = token_dtype(MAX_VOCAB if marked else self.limit)
         self.seen, self.n_rows = 0, 0 # tokens and rows so far
         self.largest = -1 # largest token so far
         self.left, self.q_left = np.empty(0, self.dtype), np.empty(0) # what waits for a full row

@@ -16,7 +16,7 @@ from fastprogress.fastprogress import progress_bar
 from .disk import RowWriter, as_folder, check_folder, new_folder, read_meta
 from .disk import row_quality, seal_folder, token_dtype
 from .packing import Layout
-from .text import TextStream, Tokenizer, as_integers, as_name, as_number
+from .text import MAX_VOCAB, TextStream, Tokenizer, as_integers, as_name, as_number
 from .text import fingerprint_diff, source_name, tokenizer_fingerprint
 
 # %% ../../nbs/data/04_prepare.ipynb #5be4fcf5
@@ -133,8 +133,8 @@ def prepare_array(
     rows = max(a.size - 1, 0)//row_len if is_stream else len(a)
     q = row_quality(name, quality, rows) if rows and quality is not None else None
     if vocab_size is None and tokenizer is not None: vocab_size = Tokenizer(tokenizer).vocab_size
-    if vocab_size is None: vocab_size = min(_largest(name, a) + 1, 2**32)
-    vocab_size = as_number(vocab_size, f'Source {name!r}: vocab_size', 1, 2**32, whole=True)
+    if vocab_size is None: vocab_size = min(_largest(name, a) + 1, MAX_VOCAB)
+    vocab_size = as_number(vocab_size, f'Source {name!r}: vocab_size', 1, MAX_VOCAB, whole=True)
     stride = row_len if is_stream else row_len + 1
 
     def content():
@@ -280,9 +280,9 @@ def _tokenize(batch, numbers, name, tok, column, quality):
     stream = TextStream(batch[column], batch[quality] if quality else None, name)
     texts, qualities = zip(*stream.walk(numbers), strict=True)
     ids, lengths = tok.encode_joined(texts)
-    if ids.size and (ids.min() < 0 or ids.max() >= 2**32):
+    if ids.size and (ids.min() < 0 or ids.max() >= MAX_VOCAB):
         raise ValueError(f'Source {name!r}: the tokenizer gives ids from {ids.min()} to '
-                         f'{ids.max()}, outside 0 to 2**32 - 1; correct the tokenizer')
+                         f'{ids.max()}, outside 0 to 2**30 - 1; correct the tokenizer')
     ends = np.cumsum(lengths)
     columns = dict(ids=np.split(ids.astype(np.uint32), ends[:-1]))
     if quality: columns['quality'] = list(qualities)
