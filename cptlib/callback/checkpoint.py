@@ -16,7 +16,8 @@ from fastai.callback.schedule import ParamScheduler
 from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 
-from .core import LeanCallback
+from .core import (History, LeanCallback, TensorHistory, compact_logs,
+                                  plain_logs)
 from .state import (changed_settings, load_training_state, refuse_fixed,
                                    run_settings, saving, training_state, use_settings)
 from .store import Store, snapshot
@@ -66,24 +67,22 @@ class Ledger:
 def _scheduler(learn):
     return next((cb for cb in learn.cbs if isinstance(cb, ParamScheduler)), None)
 
-def _recorder_state(learn, known):
+def _recorder_state(learn):
     recorder, scheduler = learn.recorder, _scheduler(learn)
-    new = [loss.reshape(1).cpu() for loss in recorder.losses[len(known):]]
     hps = scheduler.hps if scheduler else {}
-    hps = {k: np.array(v, float) for k, v in hps.items()}
-    return dict(lrs=np.array(recorder.lrs, float), losses=torch.cat([known, *new]),
-                iters=list(recorder.iters), values=[list(v) for v in recorder.values], hps=hps)
+    return dict(lrs=recorder.lrs, losses=recorder.losses, hps={**hps},
+                iters=list(recorder.iters), values=[list(v) for v in recorder.values])
 
 def _load_recorder(learn, state):
     recorder, scheduler = learn.recorder, _scheduler(learn)
-    recorder.lrs, recorder.iters = state['lrs'].tolist(), state['iters']
-    recorder.losses = list(state['losses'].unbind())
+    recorder.lrs, recorder.iters = History.resumed(state['lrs']), state['iters']
+    recorder.losses = TensorHistory.resumed(state['losses'])
     recorder.values = [L(v) for v in state['values']]
     if recorder.losses: learn.smooth_loss = recorder.losses[-1]
     if recorder.values: learn.final_record = recorder.values[-1]
     if not scheduler: return
     for k, v in state['hps'].items():
-        if k in scheduler.hps: scheduler.hps[k] = v.tolist()
+        if k in scheduler.hps: scheduler.hps[k] = v if isinstance(v, list) else History.resumed(v)
 
 def _is_sound(learn, mixture):
     "Tell whether all weights are finite, on all processes."
@@ -119,6 +118,7 @@ class Checkpoint(LeanCallback):
     def before_fit(self):
         self.run = not (self.only_validates or hasattr(self.learn, 'lr_finder'))
         if not self.run: return
+        compact_logs(self.learn)
         try: self._open()
         except Exception: # a fit that did not begin releases the folder
             store = self.__dict__.get('store')
@@ -140,7 +140,9 @@ class Checkpoint(LeanCallback):
         self.tables.append(list(self.recorder.log))
         self._save(self.epoch + 1, 0, self._valid_loss())
 
-    def after_fit(self): self.store.close()
+    def after_fit(self):
+        plain_logs(self.learn)
+        self.store.close()
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #1b9eabad
 @patch
@@ -149,7 +151,6 @@ def _open(self:Checkpoint):
     self.mixture = self.find_mixture()
     self.store = Store(self.path, self.keep, write=self.mixture.rank == 0)
     self.ledger, self.tables, self.seconds = Ledger(), [], 0.
-    self._losses = torch.zeros(0)
     self._pace = None # for a fit that was resumed with a different length
     self.settings = run_settings(self.learn)
     found = self.store.load() if self.resume else None
@@ -212,8 +213,7 @@ def _save(self:Checkpoint, epoch, done, loss=None):
                           "earlier checkpoints stay")
         self._saved_now()
         return
-    recorder = _recorder_state(self.learn, self._losses)
-    self._losses = recorder['losses']
+    recorder = _recorder_state(self.learn)
     fit = dict(epoch=epoch, done=done, n_epoch=self.n_epoch, n_iter=len(self.dls.train),
                ledger=self.ledger.state_dict(), tables=self.tables,
                settings=self.settings, pace=self._pace and asdict(self._pace))
@@ -341,11 +341,9 @@ def _load(self:Checkpoint, state):
 @patch
 def back_to(self:Checkpoint,
     step:int, # the step that the training was rolled back to
-    losses:int, # number of losses that the recorder has now
     ledger:dict, # `state_dict` of the ledger at that step
 ):
     "Forget everything after `step`."
     self.store.forget(step)
     self.ledger.load_state_dict(ledger)
-    self._losses = self._losses[:losses]
     self._at = min(self._at, step)

@@ -18,7 +18,7 @@ import torch
 from fastai.learner import Recorder
 from fastcore.basics import patch, store_attr
 
-from .core import Chunk, LossReader
+from .core import Chunk, History, LossReader, compact_logs, plain_logs
 from ..data.schedule import COLORS
 from ..models.check import check_model
 
@@ -48,7 +48,8 @@ class DataMix(LossReader):
 
     def _reset(self):
         "Forget the last fit."
-        self._steps, self._loss, self._counts = [], [], [] # one array for each chunk
+        self._steps, self._counts = History(dtype=int), History(dtype=int)
+        self._loss = History()
         self._has_targets = [] # one tensor for each step since the last chunk
         self._warned = set() # sources, and 'loss'
         self._pending = None # weights to follow from the next step on
@@ -73,7 +74,9 @@ class DataMix(LossReader):
         self._before = np.array([d['rows'] for d in self.mixture.delivered().values()])
         self.new_log()
 
-    def before_train(self): self._since = time.perf_counter()
+    def before_train(self):
+        compact_logs(self.learn) # fastai's lists take some hundred bytes a step
+        self._since = time.perf_counter()
 
     def after_batch(self):
         has_targets = (self.yb[0] >= 0).any()
@@ -96,6 +99,7 @@ class DataMix(LossReader):
         self._seconds += time.perf_counter() - self._since
 
     def after_fit(self):
+        plain_logs(self.learn)
         self._running = False
         if self._rewind is None: return
         self.mixture.load_state_dict(self._rewind)
@@ -109,9 +113,9 @@ def take(self:DataMix,
     "Enter some steps into the log."
     n = len(self.mixture.sources)
     loss, rows = _by_source(chunk, self.mixture.streams.source, n)
-    self._steps.append(chunk.step)
-    self._loss.append(loss)
-    self._counts.append(rows)
+    self._steps.extend(chunk.step)
+    self._loss.extend(loss)
+    self._counts.extend(rows)
     self._warn_of_repetition(int(chunk.step[-1]) + 1)
     self._warn_of_nan(chunk)
 
@@ -153,15 +157,14 @@ def log(self:DataMix)->pd.DataFrame:
     "Training loss [steps, sources] in nats; NaN where a batch held no row of a source."
     names = self.mixture.names
     if not self._steps: return pd.DataFrame(columns=names)
-    step = pd.Index(np.concatenate(self._steps), name='step')
-    return pd.DataFrame(np.vstack(self._loss), index=step, columns=names)
+    step = pd.Index(np.asarray(self._steps), name='step')
+    return pd.DataFrame(np.asarray(self._loss), index=step, columns=names)
 
 @patch
 def _served(self:DataMix):
     "Rows [steps, sources] that each step of the log has served."
-    rows = np.vstack(self._counts) if self._counts else []
-    rows = pd.DataFrame(rows, index=self.log.index, columns=self.mixture.names)
-    return rows.fillna(0).astype(int)
+    rows = np.asarray(self._counts) if self._counts else []
+    return pd.DataFrame(rows, index=self.log.index, columns=self.mixture.names).astype(int)
 
 @patch
 def table(self:DataMix,
@@ -193,9 +196,8 @@ def set_weights(self:DataMix,
 def state_dict(self:DataMix)->dict:
     "The log, and what else a resumed fit needs."
     self.loss_log.fetch()
-    steps, names = np.array(self.log.index, int), list(self.log.columns)
-    loss, rows = self.log.to_numpy(float), self._served().to_numpy()
-    return dict(steps=steps, loss=loss, rows=rows, before=self._before, names=names,
+    return dict(steps=self._steps.copy(), loss=self._loss.copy(), rows=self._counts.copy(),
+                before=self._before, names=list(self.mixture.names),
                 warned=sorted(self._warned), seconds=self._seconds)
 
 @patch
@@ -203,14 +205,16 @@ def load_state_dict(self:DataMix,
     state:dict, # from `state_dict`, perhaps of a mixture with other sources
 ):
     "Resume with the log that `state` holds."
+    was, names = list(state['names']), list(self.mixture.names)
     def of_ours(key): # columns as in this mixture
-        saved = pd.DataFrame(np.atleast_2d(state[key]), columns=state['names'])
-        return saved.reindex(columns=self.mixture.names).to_numpy(float)
+        if was == names: return state[key]
+        saved = pd.DataFrame(np.reshape(state[key], (-1, len(was))), columns=was)
+        return saved.reindex(columns=names, fill_value=np.nan if key == 'loss' else 0).to_numpy()
 
-    self._steps = [state['steps']]
-    self._loss = [of_ours('loss')]
-    self._counts = [of_ours('rows')]
-    self._before = np.nan_to_num(of_ours('before')[0]).astype(int)
+    self._steps = History.resumed(state['steps'], dtype=int)
+    self._loss = History.resumed(of_ours('loss'))
+    self._counts = History.resumed(of_ours('rows'), dtype=int)
+    self._before = np.ravel(of_ours('before')).astype(int)
     self._warned = set(state['warned'])
     self._seconds = state['seconds']
     self.new_log()

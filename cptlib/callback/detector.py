@@ -15,7 +15,7 @@ import torch
 from fastai.learner import Recorder
 from fastcore.basics import patch, store_attr
 
-from .core import Chunk, LossReader
+from .core import Chunk, History, LossReader
 from ..clunk.detect import OnlineClunk
 from ..clunk.paired import ABOUT_AVERAGES, OnlinePaired, with_pairs
 from ..clunk.verdict import Boundary, ClunkReport, judge, probe_gap
@@ -37,7 +37,7 @@ class FollowedStream:
         self.name, self.alpha = name, alpha
         self.online = OnlineClunk(name, alpha) # tests mean losses
         self.pairs = OnlinePaired(alpha) # tests rows against themselves
-        self.series = [] # mean loss of each of its steps, nats
+        self.series = History(thins=False) # mean loss of each of its steps, nats
         self.starts = [0] # first step in `series` of each epoch
         self.flags = [] # of each boundary: confounds that the caller knew of
         self.at = [] # of each boundary: step of the mixture
@@ -61,13 +61,13 @@ class FollowedStream:
     def state_dict(self)->dict:
         "Losses and boundaries, and the rows that are kept for comparison."
         state = dict(starts=self.starts, flags=self.flags, at=self.at, epoch=self.epoch)
-        return state | dict(series=np.array(self.series), pairs=self.pairs.state_dict())
+        return state | dict(series=self.series.copy(), pairs=self.pairs.state_dict())
 
     def load_state_dict(self,
         state:dict, # from `state_dict`
     ):
         "Resume a new stream where `state` was taken."
-        losses, starts = state['series'].tolist(), state['starts']
+        losses, starts = np.asarray(state['series']).tolist(), state['starts']
         ends = [*starts[1:], len(losses)]
         for k, (start, end) in enumerate(zip(starts, ends)):
             if k: self._begin_epoch(state['flags'][k-1])

@@ -713,7 +713,7 @@ def _put_back(self:SpikeGuard, at, state):
     around = nullcontext() if len(self.copies) else saving(self.learn) # only for files
     with around: load_training_state(self.learn, state)
     for log in self._logs(): del log[logged:]
-    for ck in self._checkpoints(): ck.back_to(at, logged, fit['ledger'])
+    for ck in self._checkpoints(): ck.back_to(at, fit['ledger'])
     self.copies.forget_after(at)
     self.rewind.back_to(fit['done'], fit['train_iter'], fit['pct_train'], steps)
     self._lr, self._kept = None, at
