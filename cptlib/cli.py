@@ -33,41 +33,6 @@ def _obstacle(out, json, seed, threads):
                     'give a folder that can be written')
 
 # %% ../nbs/08_cli.ipynb #4072b7f0
-def _skill_demo(model, out, json, seed, quick, threads, full):
-    "Run the demonstration on a pretrained model, and show results as they come."
-    from json import dumps
-    print('loading libraries ...', flush=True)
-    try:
-        import torch
-        from transformers.utils.logging import disable_progress_bar, set_verbosity_error
-
-        from cptlib.models.gguf import pretrained_model
-        from cptlib.skill_demo import SkillDemo, SkillSize, skill_page
-        set_verbosity_error()
-        disable_progress_bar()
-        if threads: torch.set_num_threads(threads)
-        size = SkillSize.quick() if quick else SkillSize()
-        pretrained_model(model)
-        d = SkillDemo(model, out, None if full else 'lora', size, seed, sys.stdout.isatty())
-    except (ImportError, OSError, ValueError) as e:
-        print(f'cpt-demo: {e}', file=sys.stderr)
-        sys.exit(2)
-    if d.done: print(f'{len(d.done)} stages were done before; delete {out} to begin anew')
-
-    page, stages = Path(out)/'report.html', d.stages()
-    for i, (what, do) in enumerate(stages, 1):
-        print(f'[{i}/{len(stages)}] {what} ... ', end='', flush=True)
-        if not d.step(what, do):
-            print('done before')
-            continue
-        print(f"{d.done[what]['seconds']:.0f} s", flush=True)
-        if 'text' in d.done[what] and 'report' in d.done[what]: print(f"\n{d.done[what]['text']}\n")
-        else: print(f'\n{d.table.round(3).to_string()}\n')
-        page.write_text(skill_page(d), encoding='utf-8')
-    if json: Path(json).write_text(dumps(d.done, indent=1))
-    print(f'wrote {page} and {Path(out)/"stages.json"}')
-    if quick: print('A rehearsal: these numbers mean nothing.')
-
 @call_parse
 def demo(
     out:str=None, # Folder for report.html and report.json
@@ -115,6 +80,42 @@ def demo(
     seconds = f'{time.time() - start:.0f} s in all'
     print(f'{seconds} (a rehearsal: these numbers mean nothing)' if quick else seconds)
 
+# %% ../nbs/08_cli.ipynb #862590f4
+def _skill_demo(model, out, json, seed, quick, threads, full):
+    "Run the demonstration on a pretrained model, and show results as they come."
+    from json import dumps
+    print('loading libraries ...', flush=True)
+    try:
+        import torch
+        from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
+        from cptlib.models.gguf import pretrained_model
+        from cptlib.skill_demo import SkillDemo, SkillSize, skill_page
+        set_verbosity_error()
+        disable_progress_bar()
+        if threads: torch.set_num_threads(threads)
+        size = SkillSize.quick() if quick else SkillSize()
+        pretrained_model(model)
+        d = SkillDemo(model, out, None if full else 'lora', size, seed, sys.stdout.isatty())
+    except (ImportError, OSError, ValueError) as e:
+        print(f'cpt-demo: {e}', file=sys.stderr)
+        sys.exit(2)
+    if d.done: print(f'{len(d.done)} stages were done before; delete {out} to begin anew')
+
+    page, stages = Path(out)/'report.html', d.stages()
+    for i, (what, do) in enumerate(stages, 1):
+        print(f'[{i}/{len(stages)}] {what} ... ', end='', flush=True)
+        if not d.step(what, do):
+            print('done before')
+            continue
+        print(f"{d.done[what]['seconds']:.0f} s", flush=True)
+        if 'text' in d.done[what] and 'report' in d.done[what]: print(f"\n{d.done[what]['text']}\n")
+        else: print(f'\n{d.table.round(3).to_string()}\n')
+        page.write_text(skill_page(d), encoding='utf-8')
+    if json: Path(json).write_text(dumps(d.done, indent=1))
+    print(f'wrote {page} and {Path(out)/"stages.json"}')
+    if quick: print('A rehearsal: these numbers mean nothing.')
+
 # %% ../nbs/08_cli.ipynb #60146902
 def _no_file(out, json):
     "Return why these files cannot be written, or None."
@@ -122,7 +123,8 @@ def _no_file(out, json):
         if not path: continue
         if Path(path).is_dir(): return f'{option} {path}: this is a folder; give a file'
         parent = Path(path).parent
-        if not parent.is_dir(): return f'{option} {path}: there is no folder {parent}; make it first'
+        if not parent.is_dir():
+            return f'{option} {path}: there is no folder {parent}; make it first'
 
 # %% ../nbs/08_cli.ipynb #bd388d22
 @call_parse

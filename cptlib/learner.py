@@ -48,16 +48,6 @@ def _plain_model(model, tokenizer, adapter, bits, checkpointing, compile):
     if tokenizer is not None: model.fingerprint = tokenizer_fingerprint(tokenizer)
     return model
 
-# %% ../nbs/04_learner.ipynb #1cdb77a0
-@patch
-@contextmanager
-def quietly(self:Learner,
-    bar:bool=False, # keep the progress bar, with the remaining time
-):
-    "Hide the table of epochs inside this context. Yields the `Learner`."
-    no_progress = self.no_mbar() if bar else self.no_bar()
-    with self.no_logging(), no_progress: yield self
-
 # %% ../nbs/04_learner.ipynb #05d6a021
 def cpt_learner(
     model, # module: token ids [rows, positions] -> logits; or a Hugging Face model, name or folder
@@ -140,6 +130,7 @@ def _same_rates(halt, given):
                       "the learning rate may jump")
     return rates
 
+# %% ../nbs/04_learner.ipynb #51cf9129
 @patch
 def fit_cpt(self:Learner,
     lr:float=None, # peak learning rate (default: the Learner's)
@@ -179,6 +170,16 @@ def fit_cpt(self:Learner,
             raise
         self._halt = None
     if course.asked: raise KeyboardInterrupt # it came after the last batch
+
+# %% ../nbs/04_learner.ipynb #1cdb77a0
+@patch
+@contextmanager
+def quietly(self:Learner,
+    bar:bool=False, # keep the progress bar, with the remaining time
+):
+    "Hide the table of epochs inside this context. Yields the `Learner`."
+    no_progress = self.no_mbar() if bar else self.no_bar()
+    with self.no_logging(), no_progress: yield self
 
 # %% ../nbs/04_learner.ipynb #23617d49
 @patch

@@ -77,9 +77,8 @@ def as_messages(
 # %% ../../nbs/data/12_chats.ipynb #40396ac0
 def _check_order(roles):
     "Raises BadChat for system messages after the first, and for turns that do not alternate."
-    if 'system' in roles[1:]:
-        several = roles.count('system') > 1
-        raise BadChat('two system messages' if several else 'a system message that is not the first')
+    if roles.count('system') > 1: raise BadChat('two system messages')
+    if 'system' in roles[1:]: raise BadChat('a system message that is not the first')
     spoken = [r for r in roles if r in ('user', 'assistant')]
     if spoken[:1] == ['assistant']: raise BadChat('an assistant that speaks before the user')
     before = None
@@ -186,6 +185,7 @@ def _piece_by_piece(tok, parts):
     target = [np.full(len(i), part.target) for i, part in zip(ids, parts)]
     return Rendered(np.concatenate(ids), np.concatenate(target))
 
+# %% ../../nbs/data/12_chats.ipynb #47a7d60e
 @patch
 def _marked(self:ChatTemplate, messages):
     "Render with the template's own generation marks: `Rendered`."
@@ -311,6 +311,7 @@ def _rendered(records, template, size, too_long, counts):
         start = np.arange(len(r.ids)) == 0
         yield mark(r.ids, r.target, start)
 
+# %% ../../nbs/data/12_chats.ipynb #908fd802
 def _write_chats(folder, name, records, template, row_len, too_long, content, at_once=16384):
     "Write the rows of conversations, and describe them."
     counts, stop = _Counts(name), template.tok.eot_id or 0

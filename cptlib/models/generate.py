@@ -70,6 +70,7 @@ def _without_cache(model, prompts, limit, choose, done):
         new.append(ids)
     return new
 
+# %% ../../nbs/models/08_generate.ipynb #a42cb5d8
 def _own(model, tokenizer):
     "Return the tokenizer of a model, wrapped. Raises ValueError if there is none."
     tokenizer = tokenizer or getattr(model, 'tokenizer', None)

@@ -271,6 +271,7 @@ def _files():
         Table('packages', dict(id='key', name='name'), tuple(packages))),
         Link('package_id', 'packages', 'id'))
 
+# %% ../../nbs/tasks/00_sql.ipynb #4bbb71f8
 def _statuses():
     families = {1: 'informational', 2: 'success', 3: 'redirection', 4: 'client error',
                 5: 'server error'}
@@ -367,7 +368,7 @@ class Template:
 
 _JOIN = '{t} JOIN {p} ON {t}.{key} = {p}.{p_key}'
 
-TEMPLATES = (
+_LEVEL_1 = (
     Template('count', 1, 'SELECT COUNT(*) FROM {t};', (
         'How many {t} are there?', 'Count the {t}.', 'What is the number of {t}?',
         'Give me the number of all {t}.',
@@ -389,6 +390,10 @@ TEMPLATES = (
         'What is the largest {n_} of all {t}?', 'What is the maximum {n_} of {t}?',
         'Find the highest {n_}.', 'Give the greatest {n_} among the {t}.',
         'How high does the {n_} of {t} get?', 'Tell me the top value of {n_}.')),
+)
+
+# %% ../../nbs/tasks/00_sql.ipynb #76b22a2e
+_LEVEL_2 = (
     Template('average where', 2, "SELECT AVG({n}) FROM {t} WHERE {c} = '{v}';", (
         'What is the average {n_} of {t} with {c_} {v}?',
         'Give the mean {n_} of {t} whose {c_} is {v}.',
@@ -413,6 +418,10 @@ TEMPLATES = (
         'For how many {t} is the {n_} between {x} and {y}?',
         'How many {t} fall into the range {x} to {y} of {n_}?',
         'Tell me the count of {t} with {n_} no less than {x} and no more than {y}.')),
+)
+
+# %% ../../nbs/tasks/00_sql.ipynb #31c77347
+_LEVEL_3 = (
     Template('join list', 3, 'SELECT {t}.{name} FROM ' + _JOIN + " WHERE {p}.{p_name} = '{pv}';", (
         'List the {name_} of all {t} of {pv}.', 'Which {t} belong to {pv}?',
         'Show the {name_} of {t} that belong to {pv}.', 'Find all {t} of {pv}.',
@@ -445,6 +454,10 @@ TEMPLATES = (
         'What is the last {d_} of {t} before {date}?', 'Find the latest {d_} earlier than {date}.',
         'Which {d_} comes last before {date}?', 'Give the most recent {d_} before {date}.',
         'When did {t} last occur ahead of {date}?', 'Tell me the final {d_} preceding {date}.')),
+)
+
+# %% ../../nbs/tasks/00_sql.ipynb #4f48a55c
+_LEVEL_4 = (
     Template('having', 4, 'SELECT {c} FROM {t} GROUP BY {c} HAVING COUNT(*) > {k};', (
         'Which values of {c_} have more than {k} {t}?',
         'List each {c_} that has more than {k} {t}.',
@@ -491,6 +504,8 @@ TEMPLATES = (
         'Name the top one of the {p} by mean {n_}, and its mean.')),
 )
 
+TEMPLATES = _LEVEL_1 + _LEVEL_2 + _LEVEL_3 + _LEVEL_4
+
 # %% ../../nbs/tasks/00_sql.ipynb #b11bf7b4
 @dataclass(frozen=True)
 class SQLQuestion:
@@ -514,6 +529,7 @@ class SQLQuestion:
         "How hard it is, 1 to 4."
         return self.template.level
 
+# %% ../../nbs/tasks/00_sql.ipynb #c46de885
 def _words(column): return column.replace('_', ' ')
 
 def _threshold(values, rng):
@@ -553,6 +569,7 @@ def _gaps(database, rng):
     columns = ('name', 'n', 'c', 'd', 'p_name')
     return gaps | {f'{gap}_': _words(gaps[gap]) for gap in columns if gap in gaps}
 
+# %% ../../nbs/tasks/00_sql.ipynb #af3668e4
 def _needs(text): return {field for _, field, *_ in string.Formatter().parse(text) if field}
 
 def _ask(template, database, held_out, rng):
