@@ -29,7 +29,7 @@ from .callback.steps import AccumulateTargets, FreshState
 from .data.loader import accumulation, even_passes, warn_if_trained_on
 from .data.mixture import Mixture
 from .data.streams import check_list
-from .data.text import tokenizer_fingerprint
+from .data.text import as_number, tokenizer_fingerprint
 from .models.check import check_model, check_weights, is_hugging_face
 from .models.metrics import next_token_loss
 from .optim import adamw, decay_groups, lr_schedule
@@ -80,6 +80,11 @@ def cpt_learner(
     check_list(valid, 'valid')
     warn_if_trained_on(mixture.sources, valid)
 
+    lr, wd = as_number(lr, 'lr', 0), as_number(wd, 'wd', 0)
+    if clip is not None: clip = as_number(clip, 'clip', 0, between=True)
+    if every is not None: every = as_number(every, 'every', 1, whole=True)
+    if step_tokens is not None: step_tokens = as_number(step_tokens, 'step_tokens', 1, whole=True)
+
     device = device or default_device()
     bf16 = bf16_helps(device) if bf16 is None else bf16
     options = adapter, bits, checkpointing, compile
@@ -91,7 +96,7 @@ def cpt_learner(
     check_model(model, [*mixture.sources, *valid])
 
     n = accumulation(mixture, step_tokens) if step_tokens else 1 # batches per optimizer step
-    every = every or math.ceil(mixture.steps/5)
+    if every is None: every = math.ceil(mixture.steps/5)
     every = n*even_passes(mixture.steps//n, math.ceil(every/n))
     ours = [DataMix(), ClunkDetector(probe=probe), AccuracyTracker(guarded=guarded)]
     if clip is not None: ours.append(GradientClip(clip))
@@ -143,7 +148,7 @@ def fit_cpt(self:Learner,
 
     Raises ValueError when no steps are left, or if the last fit stopped in the middle of a step."""
     loader, cbs = self.dls.train, [*L(cbs)]
-    if resume:
+    if resume is not None:
         if not isinstance(resume, Checkpoint): resume = Checkpoint(resume, resume=True)
         cbs.append(resume)
     mixture, every = loader.mixture, len(loader)
@@ -157,8 +162,10 @@ def fit_cpt(self:Learner,
         raise ValueError(f"the mixture has served all of its {mixture.steps} steps; "
                          "make one with more steps to train on")
 
+    if lr is not None: lr = as_number(lr, 'lr', 0)
     rates = _same_rates(halt, dict(lr=lr, shape=shape, warmup=warmup))
-    schedule = lr_schedule(rates['lr'] or self.lr, rates['shape'], rates['warmup'])
+    peak = self.lr if rates['lr'] is None else rates['lr']
+    schedule = lr_schedule(peak, rates['shape'], rates['warmup'])
     course = Course(mixture, start, every, passes, rates, halt)
     cbs = [course, ParamScheduler(dict(lr=schedule)), *cbs]
     gradients = torch.is_grad_enabled()

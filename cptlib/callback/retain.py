@@ -59,8 +59,9 @@ class Retain(LeanCallback):
         slope:float=-.2, # accuracy per nat of loss; 0 = leave the loss out
     ):
         "Raises ValueError for a tolerance or a budget that is not above 0."
-        if tolerance <= 0 or budget <= 0:
+        if not (tolerance > 0 and budget > 0):
             raise ValueError(f"tolerance={tolerance}, budget={budget}: both must be above 0")
+        if isinstance(sources, str): sources = [sources] # one name, not its letters
         store_attr('sources,tolerance,rows,pool,budget,every,most,max_epochs,drift,slope')
         self.rule = rule or PrimalDual(tolerance)
         self.log = []
