@@ -320,6 +320,7 @@ def __eq__(self:History, other):
 @patch
 def __repr__(self:History): return f'{type(self).__name__}({len(self)} entries)'
 
+# %% ../../nbs/callback/00_core.ipynb #52b74768
 @patch
 def copy(self:History,
     n:int=None, # entries to copy, the first ones (default: all)

@@ -57,9 +57,6 @@ class DataMix(LossReader):
         self._running = False
         self._seconds = 0. # time in training passes
 
-    def after_create(self):
-        self.mixture = getattr(self.dls.train, 'mixture', None) # to look at before the first fit
-
     def before_fit(self):
         if self.only_validates: return
         self.mixture = self.find_mixture()
@@ -87,13 +84,6 @@ class DataMix(LossReader):
         self.mixture.set_weights(self._pending)
         self._pending = None
 
-    def _hold_mean(self, has_targets):
-        "A batch without targets has no loss: give the recorder the mean it has already."
-        smooth = self.recorder.smooth_loss if hasattr(self.learn, 'recorder') else None
-        if smooth is None or not smooth.count: return
-        mean = smooth.value.to(self.loss.device)
-        self.learn.loss = torch.where(has_targets, self.loss, mean)
-
     def after_train(self):
         super().after_train()
         self._seconds += time.perf_counter() - self._since
@@ -104,6 +94,18 @@ class DataMix(LossReader):
         if self._rewind is None: return
         self.mixture.load_state_dict(self._rewind)
         self._rewind = None
+
+# %% ../../nbs/callback/01_datamix.ipynb #87ea42d2
+@patch
+def after_create(self:DataMix): self.mixture = getattr(self.dls.train, 'mixture', None)
+
+@patch
+def _hold_mean(self:DataMix, has_targets):
+    "A batch without targets has no loss: give the recorder the mean it has already."
+    smooth = self.recorder.smooth_loss if hasattr(self.learn, 'recorder') else None
+    if smooth is None or not smooth.count: return
+    mean = smooth.value.to(self.loss.device)
+    self.learn.loss = torch.where(has_targets, self.loss, mean)
 
 # %% ../../nbs/callback/01_datamix.ipynb #76f1a7c9
 @patch

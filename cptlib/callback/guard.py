@@ -228,6 +228,7 @@ def unread(self:SpikeJudge,
     waiting = [judged.batches[0].ids.step for judged in self._waiting]
     return min([*waiting, step])
 
+# %% ../../nbs/callback/08_guard.ipynb #a268d2b5
 @patch
 def _enter(self:SpikeJudge, judged):
     first, last = judged.batches[0].ids.step, judged.batches[-1].ids.step
@@ -334,6 +335,7 @@ def _newest(steps, step):
     before = [i for i, s in enumerate(steps) if s <= step]
     return before[-1] if before else 0
 
+# %% ../../nbs/callback/08_guard.ipynb #c3aafcc9
 class StateCopies:
     "The newest good states of a training, in host memory or on disk."
     def __init__(self,
@@ -621,6 +623,7 @@ def first_at_risk(
     recent = [s for s in trouble if s > step - within]
     return min([*recent, step]) - margin
 
+# %% ../../nbs/callback/08_guard.ipynb #372e3b0f
 @patch
 def before_train(self:SpikeGuard):
     self._done = self.dls.train.skip # batches of this pass that were done before a resume

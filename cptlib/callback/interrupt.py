@@ -165,6 +165,7 @@ def _complete(self:Course, error):
     else: rest = ordered if self.phase != 'after' else []
     for cb in rest: cb('after_batch')
 
+# %% ../../nbs/callback/15_interrupt.ipynb #6b435355
 @patch
 def _keep(self:Course, error):
     "Keep in `now` what is needed to continue after an error."

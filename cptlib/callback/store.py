@@ -139,6 +139,7 @@ def _write_history(file, history, was, base):
             now.new += len(data)
     return now
 
+# %% ../../nbs/callback/05_store.ipynb #07432469
 def write_snapshot(
     path, # the folder; an existing one is replaced
     parts:dict, # {name of the part: what `snapshot` made of it}
