@@ -110,6 +110,7 @@ def _chosen(boundaries, limit):
     spread = np.linspace(9, boundaries, limit - 8).round().astype(int)
     return {*range(1, 9), *spread.tolist()}
 
+# %% ../../nbs/clunk/03_detect.ipynb #a0dfe8f9
 def _all_at_once(log, alpha):
     "Return one `Boundary` for all boundaries of a log with few points an epoch, or None."
     step = shared_step(log.losses, log.edges[:-1], alpha)
@@ -155,6 +156,7 @@ def _remarks(logs, boundaries):
                    f'an epoch beside them has fewer than 10 points (half of them {points} or '
                    'fewer).')
 
+# %% ../../nbs/clunk/03_detect.ipynb #5213bc84
 MAX_BOUNDARIES = 64 # tested in one run
 
 def _measured(log, limit, alpha):

@@ -151,6 +151,7 @@ def _from_columns(columns):
         rows.append({k: v[i] for k, v in lists.items() if i < len(v)})
     return rows
 
+# %% ../../nbs/clunk/05_logs.ipynb #9efd8cda
 def _lists_of_rows(d):
     "Yield every list of dictionaries in nested JSON."
     if isinstance(d, list):
@@ -261,6 +262,7 @@ def _is_metric_file(lines):
     words = lines[0].split()
     return len(words) == 3 and words[0].isdigit() and len(words[0]) == 13
 
+# %% ../../nbs/clunk/05_logs.ipynb #0f00a5bc
 class _File(NamedTuple):
     "The content of a log file."
     rows: list # of {column: value}
@@ -369,6 +371,7 @@ def _table(rows):
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
     return {name: column for name, column in columns.items() if column.present.any()}
 
+# %% ../../nbs/clunk/05_logs.ipynb #e962a616
 class _Columns(NamedTuple):
     "The columns of a log."
     picked: dict # {'loss', 'step', 'epoch' or 'lr': name or None}
@@ -431,6 +434,7 @@ class _EpochFit:
     offset: float = 0. # step at which the epoch column is 0
     slack: float = 0. # steps by which rounding leaves the last boundary open, to either side
 
+# %% ../../nbs/clunk/05_logs.ipynb #4840101d
 def _outermost(step, epoch):
     "Return each distinct epoch with its first and its last step."
     values, place = np.unique(epoch, return_inverse=True)
@@ -459,6 +463,7 @@ def _with_offset(e, first, last, half):
     fits = low <= high
     return np.stack([lengths[fits], low[fits], high[fits]])
 
+# %% ../../nbs/clunk/05_logs.ipynb #b908dbda
 def _fit_epochs(step, epoch, hint=None):
     "Find the `_EpochFit` from steps and epochs [n], or None if nothing fits all points."
     step, epoch = step.astype(float), epoch.astype(float)
@@ -615,6 +620,7 @@ def _counted_on(series):
     added[back] = step[back - 1] - step[back] + gap
     return series | dict(step=step + np.cumsum(added))
 
+# %% ../../nbs/clunk/05_logs.ipynb #d77316a3
 def _split_runs(series):
     "Split a series where a second run begins, and drop what a resumed run repeated."
     progress = series.get('step', series.get('epoch'))

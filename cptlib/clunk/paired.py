@@ -341,6 +341,7 @@ class _Ended(NamedTuple):
     n: int # its steps
     tail: list # `_Step`s: its last ones, at most `MAX_WINDOW`
 
+# %% ../../nbs/clunk/04_paired.ipynb #262e528c
 class OnlinePaired:
     "The paired test for one source, one step at a time, in memory bounded by the window."
     def __init__(self,

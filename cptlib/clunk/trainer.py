@@ -135,31 +135,34 @@ class ClunkCallback(TrainerCallback):
         self._keep_rows()
         self._calls = []
 
-    def _keep_rows(self):
-        "Keep the rows of a step; every 32 steps they are fetched from the device."
-        losses = [call.row_losses for call in self._calls if call.row_losses is not None]
-        ids = [call.row_ids for call in self._calls if call.row_ids is not None]
-        known = len(losses) == len(self._calls)
-        step = (torch.cat(losses), torch.cat(ids)) if known else (None, None)
-        self._waiting.append((*step, self._begins))
-        self._begins = False
-        if len(self._waiting) >= 32: self._fetch()
-
-    def _fetch(self):
-        "Hand the rows that are waiting to the paired test."
-        for losses, ids, begins in self._waiting:
-            if begins: self.pairs.boundary()
-            if losses is None: continue
-            losses, ids = losses.double().cpu().numpy(), ids.cpu().numpy()
-            scored = np.isfinite(losses)
-            if scored.any(): self.pairs.add(losses[scored], ids[scored])
-        self._waiting = []
-
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         self.measured.append((state.global_step, dict(metrics or {})))
 
     def on_train_end(self, args, state, control, **kwargs):
         self._hook.remove()
+
+# %% ../../nbs/clunk/06_trainer.ipynb #950c5d37
+@patch
+def _keep_rows(self:ClunkCallback):
+    "Keep the rows of a step; every 32 steps they are fetched from the device."
+    losses = [call.row_losses for call in self._calls if call.row_losses is not None]
+    ids = [call.row_ids for call in self._calls if call.row_ids is not None]
+    known = len(losses) == len(self._calls)
+    step = (torch.cat(losses), torch.cat(ids)) if known else (None, None)
+    self._waiting.append((*step, self._begins))
+    self._begins = False
+    if len(self._waiting) >= 32: self._fetch()
+
+@patch
+def _fetch(self:ClunkCallback):
+    "Hand the rows that are waiting to the paired test."
+    for losses, ids, begins in self._waiting:
+        if begins: self.pairs.boundary()
+        if losses is None: continue
+        losses, ids = losses.double().cpu().numpy(), ids.cpu().numpy()
+        scored = np.isfinite(losses)
+        if scored.any(): self.pairs.add(losses[scored], ids[scored])
+    self._waiting = []
 
 # %% ../../nbs/clunk/06_trainer.ipynb #565ed93d
 class _Whole(NamedTuple):

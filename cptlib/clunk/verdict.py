@@ -323,6 +323,7 @@ def _probe_sentence(r):
     return (f'Probe: never seen minus seen once is only {size}, '
             'which does not explain the step.')
 
+# %% ../../nbs/clunk/02_verdict.ipynb #9f082793
 def _flag_sentence(flags):
     "Say what else may have made the step."
     def reason(flag): return FLAGS.get(flag.split(' (')[0], FLAGS['metadata'])

@@ -278,6 +278,7 @@ def _hashed(source, tokens):
     row_of = np.concatenate(row_of).astype(np.int64)
     return _Hashed(np.concatenate(rows), np.concatenate(documents), row_of, seen/len(source))
 
+# %% ../../nbs/data/11_loader.ipynb #aa05acb4
 def _sample(source, row):
     "The beginning of a row, as text if the tokenizer is known."
     if getattr(source, 'tokenizer', None) is not None: return repr(source.decode(row)[:40])

@@ -106,6 +106,7 @@ def _array_hash(a, dtype, vocab_size, used):
         digest.update(np.ascontiguousarray(p.astype(dtype)).tobytes())
     return digest.hexdigest()
 
+# %% ../../nbs/data/04_prepare.ipynb #afdaee6e
 def _write_array(folder, a, quality, **how):
     "Write the rows of an array; their content is the hash of the file."
     with RowWriter(folder, **how) as writer:
@@ -231,6 +232,7 @@ def _write_texts(folder, name, stream, tok, row_len, content=None, packing=None)
     meta = _write_documents(folder, name, batches(), tok, row_len, packing)
     return meta, content or stream.content
 
+# %% ../../nbs/data/04_prepare.ipynb #075e957e
 def _checked(name, tokenizer, row_len, packing):
     "Return the wrapped tokenizer and the row length. Impossible settings fail before any work."
     tok, row_len = _known(tokenizer), _row_len(name, row_len)

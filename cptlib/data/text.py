@@ -190,6 +190,14 @@ def as_integers(
     given = f'{a.dtype} and shape {a.shape}' if a.ndim else type(values).__name__
     raise ValueError(f'{where}: {values!r:.60} of type {given}; give a 1-D array of whole numbers')
 
+def _checked_special(special, kind):
+    "Return what special tokens in texts become. Raises ValueError if there is no choice."
+    if special is None: return None
+    if kind != 'huggingface':
+        raise ValueError(f'special={special!r}: only Hugging Face tokenizers offer a choice; '
+                         'leave special out')
+    return as_name(special, ('text', 'control'), 'special')
+
 # %% ../../nbs/data/01_text.ipynb #1fda3200
 class Tokenizer:
     "Wrap any tokenizer in one interface. Raises TypeError or ValueError if we cannot use it."
@@ -214,21 +222,13 @@ class Tokenizer:
         self.bos_id, self.control_tokens = None, {}
         if self.kind == 'huggingface':
             self.bos_id, self.control_tokens = _bos_id(tok), _control_tokens(tok)
-        self.special = self._checked_special(special)
+        self.special = _checked_special(special, self.kind)
 
     def _number(self, name, given, find, low, high):
         "Return a setting, as given or as the tokenizer knows it; None if nobody knows."
         value = find(self.tok) if given is None else given
         if value is None: return None
         return as_number(value, f'{name} of the tokenizer', low, high, whole=True)
-
-    def _checked_special(self, special):
-        "Return what special tokens in texts become. Raises ValueError if there is no choice."
-        if special is None: return None
-        if self.kind != 'huggingface':
-            raise ValueError(f'special={special!r}: only Hugging Face tokenizers offer a choice; '
-                             'leave special out')
-        return as_name(special, ('text', 'control'), 'special')
 
     def _encode(self, texts, special):
         "Return the ids of each of `texts`; `special` as in `Tokenizer`."
