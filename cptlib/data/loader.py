@@ -29,16 +29,17 @@ def to_xy(
     tokens, # array or tensor [rows, row_len+1], any integer type
     device=None, # where the batch goes (default: stays on the host)
     pad:int=None, # the token that pads packed rows; where there is only padding, the target is -100
+    marked:bool=None, # may tokens be marked? (default: if their type has room for marks)
 )->tuple: # x, y: int64 tensors [rows, row_len]
     "Input and target of next-token prediction. A token marked as no target is none: -100."
     t = torch.as_tensor(tokens)
     if device is not None: t = t.to(device, non_blocking=True)
-    room_for_marks = t.element_size() >= 4
+    if marked is None: marked = t.element_size() >= 4
     t = t.long()
-    ids = t & LARGEST_ID if room_for_marks else t
+    ids = t & LARGEST_ID if marked else t # looking for marks costs several times the rest
     x, y = ids[:, :-1], ids[:, 1:]
     if pad is not None: y = hide_padding(x, y, pad)
-    if room_for_marks: y = y.masked_fill(t[:, 1:] >= NO_TARGET, -100)
+    if marked: y = y.masked_fill(t[:, 1:] >= NO_TARGET, -100)
     return x, y
 
 # %% ../../nbs/data/11_loader.ipynb #a190c0fb
@@ -55,7 +56,7 @@ def read_rows(
     device=None, # where they go (default: stay on the host)
 )->tuple: # x, y: int64 tensors [rows, row_len]
     "Input and target of some rows of a source. Padding is no target."
-    return to_xy(source.take(rows), device, source.pad)
+    return to_xy(source.take(rows), device, source.pad, source.marked)
 
 # %% ../../nbs/data/11_loader.ipynb #daaca917
 class MixtureLoader:
@@ -90,7 +91,7 @@ class MixtureLoader:
         for _ in range(left):
             start = time.perf_counter()
             ids, tokens = next(rows)
-            batch = to_xy(tokens, self.device, m.pad)
+            batch = to_xy(tokens, self.device, m.pad, m.marked)
             self.ids, self.wait = ids, self.wait + time.perf_counter() - start
             m.step += 1
             yield batch

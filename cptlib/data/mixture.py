@@ -305,6 +305,7 @@ class Mixture:
         self.tokenizer = sources[0].fingerprint
         self.vocab_size = max(s.vocab_size for s in sources)
         self.pad = next((s.pad for s in sources if s.pad is not None), None)
+        self.marked = any(s.marked for s in sources) # are some tokens no targets?
         self.step = 0
         self._given, self._blocks_read = schedule.to_dict(), -1
         self._reader = Reader(self.sources)

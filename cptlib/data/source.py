@@ -33,6 +33,7 @@ class Source:
         self.row_len, self.stride = meta['row_len'], meta['stride']
         self.vocab_size, self.fingerprint = meta['vocab_size'], meta.get('tokenizer')
         self.pad = meta['end'] if meta.get('packing') else None # the token that fills packed rows
+        self.marked = meta.get('marked', False) # are some tokens marked as no target?
         self.tokenizer = tokenizer or self._own_tokenizer()
         self.dtype = np.dtype(meta['dtype'])
         self.view = self._rows()
@@ -420,6 +421,7 @@ class JoinedSource(Source):
     ):
         self.shards = [_open_shard(path, meta['name'], s, check) for s in meta['shards']]
         super().__init__(path, meta, tokenizer or self.shards[0].tokenizer)
+        self.marked = any(s.marked for s in self.shards)
 
     def _rows(self): return Parts(self.shards, self.dtype)
     def take(self, ids, out=None): return self.view.read(ids, out)
