@@ -33,7 +33,7 @@ from .data.source import Source, embedded_sources
 from .learner import cpt_learner
 from .models.generate import complete
 from .report import figure_html, page_html, table_html
-from .tasks.questions import ask_choices, country_questions
+from .tasks.questions import ask_choices, country_questions, known_share
 from .tasks.sql import ask_sql, sql_questions
 
 # %% ../nbs/10_skill_demo.ipynb #1714a613
@@ -97,11 +97,10 @@ def measure_skill(
     template = ChatTemplate(lm.tokenizer)
     prompts = [template.text([dict(role='user', content=r)], prompt=True) for r in REQUESTS]
     answers = complete(lm, prompts, max_new=40)
-    known = (countries.right - 1/countries.choices)/(1 - 1/countries.choices)
     return dict(
         sql_right=float(queries.right.mean()), sql_runs=float((queries.error == '').mean()),
         by_level=queries.groupby('level').right.mean().round(4).to_dict(),
-        text=text.round(5).to_dict('index'), countries=float(known.mean()),
+        text=text.round(5).to_dict('index'), countries=known_share(countries),
         queries=queries.to_dict('records'), answers=dict(zip(REQUESTS, answers)))
 
 # %% ../nbs/10_skill_demo.ipynb #73278a2b
@@ -229,29 +228,30 @@ class SkillDemo:
         return self.done
 
 # %% ../nbs/10_skill_demo.ipynb #b285687f
+@patch(as_prop=True)
+def _tokenizer(self:SkillDemo):
+    from cptlib.models.pretrained import own_tokenizer, place_of
+    return own_tokenizer(place_of(self.model))
+
 @patch
-def _sources(self:SkillDemo, tokenizer):
-    return skill_sources(tokenizer, self.out/'sources', self.size)
+def _sources(self:SkillDemo):
+    return skill_sources(self._tokenizer, self.out/'sources', self.size)
 
 @patch
 def _base(self:SkillDemo):
     from cptlib.models.adapter import open_for_training
-    lm = open_for_training(self.model)
-    return measure_skill(lm, self._sources(lm.tokenizer), self.size)
+    return measure_skill(open_for_training(self.model), self._sources(), self.size)
 
 @patch
 def _way(self:SkillDemo, name, general):
-    from cptlib.models.pretrained import own_tokenizer, place_of
-    sources = self._sources(own_tokenizer(place_of(self.model)))
+    sources = self._sources()
     learn = teach_sql(self.model, sources, general, self.size, self.adapter, self.seed, self.bar)
     shares = learn.data_mix.table()['share'].round(4).to_dict()
     return measure_skill(learn.model, sources, self.size) | dict(delivered=shares)
 
 @patch
 def _clunk(self:SkillDemo, condition):
-    from cptlib.models.pretrained import own_tokenizer, place_of
-    tokenizer = own_tokenizer(place_of(self.model))
-    rows = clunk_rows(tokenizer, self.out/'clunk', self.size, self.seed)
+    rows = clunk_rows(self._tokenizer, self.out/'clunk', self.size, self.seed)
     learn = clunk_run(self.model, rows, condition, self.size, self.adapter, self.seed, self.bar)
     report = learn.cpt_report().clunk
     picture = figure_html(report.plot(), f'Training loss, {condition}')

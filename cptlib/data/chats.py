@@ -208,9 +208,9 @@ def _raw(self:ChatTemplate, messages):
 @patch
 def _framed(self:ChatTemplate, r):
     "Give a rendered conversation one beginning, and an answer that ends."
-    bos, end = self.tok.bos_id, self.tok.eot_id
+    end = self.tok.eot_id
     ids, target = r
-    if bos is not None and bos != end:
+    for bos in self.tok.begin:
         while list(ids[:2]) == [bos, bos]: ids, target = ids[1:], target[1:]
         if ids[:1] != [bos]: ids, target = np.insert(ids, 0, bos), np.insert(target, 0, False)
     last = int(ids[target][-1]) if target.any() else end
@@ -278,13 +278,14 @@ class _Counts:
 
     def tell(self):
         "Warn about what was left out and about odd targets. Raises ValueError if nothing is left."
+        if not self.seen:
+            raise ValueError(f'Source {self.name!r}: no conversations; give at least one')
         n_bad = sum(self.bad.values())
         reasons = [f'{n:,} with {reason} (the first is number {self.first_bad[reason]})'
                    for reason, n in self.bad.most_common(5)]
         told = f'Source {self.name!r}: {n_bad:,} of {self.seen:,} conversations were left out: '
         told += '; '.join(reasons)
-        if n_bad == self.seen: raise ValueError(told if n_bad else
-            f'Source {self.name!r}: no conversations; give at least one')
+        if n_bad == self.seen: raise ValueError(told)
         if n_bad: warnings.warn(told + '; correct them if there are many')
         share = self.targets/self.tokens
         if share < .01 or share > .99:

@@ -222,6 +222,8 @@ class Tokenizer:
         self.bos_id, self.control_tokens = None, {}
         if self.kind == 'huggingface':
             self.bos_id, self.control_tokens = _bos_id(tok), _control_tokens(tok)
+        one_for_both = self.bos_id == self.eot_id # an id may begin texts and end them
+        self.begin = [] if self.bos_id is None or one_for_both else [self.bos_id]
         self.special = _checked_special(special, self.kind)
 
     def _number(self, name, given, find, low, high):
@@ -275,8 +277,7 @@ def encode_joined(self:Tokenizer,
     but lists of whole numbers.
     """
     dtype = np.uint8 if self.kind == 'bytes' else np.int64
-    bos_id = None if self.bos_id == self.eot_id else self.bos_id # one id may do both
-    begin = np.array([] if bos_id is None else [bos_id], dtype)
+    begin = np.array(self.begin, dtype)
     end = np.array([] if self.eot_id is None else [self.eot_id], dtype)
     parts, lengths = [end[:0]], []
     for text, ids in zip(texts, self.encode_batch(texts), strict=True):

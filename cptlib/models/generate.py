@@ -66,7 +66,7 @@ def _without_cache(model, prompts, limit, choose, done):
         ids = []
         while len(ids) < limit and not done(ids):
             x = torch.tensor([[*prompt, *ids][-longest:]], device=device)
-            ids.append(choose(_dense(model(x))[:, -1]).item())
+            ids.append(choose(logits_of(model(x), whole=True)[:, -1]).item())
         new.append(ids)
     return new
 
@@ -77,17 +77,11 @@ def _own(model, tokenizer):
     if tokenizer is None: raise ValueError('no tokenizer to read the prompts with; give tokenizer=')
     return Tokenizer(tokenizer)
 
-def _dense(output):
-    "Return the logits of a model's output as one tensor."
-    logits = logits_of(output)
-    return logits.dense() if hasattr(logits, 'dense') else logits
-
 def _prompt_ids(tokenizer, text):
     "Encode a prompt, beginning it as a document begins. Raises ValueError for an empty one."
-    ids = list(map(int, tokenizer(text)))
-    begin = [] if tokenizer.bos_id in (None, tokenizer.eot_id) else [tokenizer.bos_id]
-    if not begin + ids: raise ValueError('a prompt is empty; give at least one token of text')
-    return begin + ids
+    ids = tokenizer.begin + list(map(int, tokenizer(text)))
+    if not ids: raise ValueError('a prompt is empty; give at least one token of text')
+    return ids
 
 def _text(tokenizer, ids, stop):
     "Decode new ids, without an end-of-text token and what follows `stop`."
@@ -166,7 +160,7 @@ def log_likelihoods(
             some = by_length[start:start + bs]
             x = torch.zeros(len(some), len(rows[some[0]][0]), dtype=torch.long)
             for k, i in enumerate(some): x[k, :len(rows[i][0])] = torch.tensor(rows[i][0])
-            logits = _dense(model(x.to(device)))
+            logits = logits_of(model(x.to(device)), whole=True)
             for k, i in enumerate(some):
                 ids, n = rows[i]
                 found[i] = _continuation(logits[k, :len(ids)], ids, n)

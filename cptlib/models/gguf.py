@@ -10,13 +10,12 @@ __all__ = ['PACKAGED', 'convert_gguf', 'Packaged', 'pretrained_model']
 # %% ../../nbs/models/07_gguf.ipynb #4f082c53
 import hashlib
 import importlib.util
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from ..data.disk import new_folder
 from ..data.source import cache_dir
 
 # %% ../../nbs/models/07_gguf.ipynb #faad7852
@@ -73,14 +72,9 @@ def convert_gguf(
         raise ModuleNotFoundError('GGUF files need the package gguf: pip install gguf', name='gguf')
 
     model, tokenizer = _read_gguf(file)
-    model = _fresh(model)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as unfinished:
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-        os.chmod(unfinished, 0o755)
-        os.replace(unfinished, out)
-        Path(unfinished).mkdir() # for the context, which wants to remove it
+    with new_folder(out) as folder:
+        _fresh(model).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     return out
 
 # %% ../../nbs/models/07_gguf.ipynb #dbe3f49d
