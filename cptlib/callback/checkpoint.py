@@ -17,7 +17,7 @@ from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 
 from .core import (History, LeanCallback, TensorHistory, compact_logs,
-                                  plain_logs)
+                                  first_callback, plain_logs)
 from .state import (changed_settings, load_training_state, refuse_fixed,
                                    run_settings, saving, training_state, use_settings)
 from .store import Store, snapshot
@@ -64,17 +64,14 @@ class Ledger:
     def __repr__(self): return f'Ledger({self.steps} steps, {self.digest[:12]})\n{self.table()}'
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #77f3f81f
-def _scheduler(learn):
-    return next((cb for cb in learn.cbs if isinstance(cb, ParamScheduler)), None)
-
 def _recorder_state(learn):
-    recorder, scheduler = learn.recorder, _scheduler(learn)
+    recorder, scheduler = learn.recorder, first_callback(learn.cbs, ParamScheduler)
     hps = scheduler.hps if scheduler else {}
     return dict(lrs=recorder.lrs, losses=recorder.losses, hps={**hps},
                 iters=list(recorder.iters), values=[list(v) for v in recorder.values])
 
 def _load_recorder(learn, state):
-    recorder, scheduler = learn.recorder, _scheduler(learn)
+    recorder, scheduler = learn.recorder, first_callback(learn.cbs, ParamScheduler)
     recorder.lrs, recorder.iters = History.resumed(state['lrs']), state['iters']
     recorder.losses = TensorHistory.resumed(state['losses'])
     recorder.values = [L(v) for v in state['values']]

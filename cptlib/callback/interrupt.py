@@ -19,7 +19,7 @@ from fastai.callback.core import Callback, TrainEvalCallback
 from fastcore.basics import patch
 
 from .checkpoint import Checkpoint
-from .core import LeanCallback
+from .core import LeanCallback, first_callback
 from .state import load_training_state, training_state
 from .steps import AccumulateTargets
 from ..data.mixture import Mixture
@@ -49,8 +49,6 @@ class Halt:
         return self.mixture is mixture and drawn in (0, 1)
 
 _of_recorder = 'lrs', 'losses', 'iters', 'values'
-
-def _first(cbs, kind): return next((cb for cb in cbs if isinstance(cb, kind)), None)
 
 def _raised_in(error, event):
     "The callback in whose `event` an error was raised, or None."
@@ -126,7 +124,7 @@ def _begin(self:Course):
     halt, learn = self.begin_at, self.learn
     for name, values in halt.logs.items(): setattr(learn.recorder, name, values)
     for name, values in halt.hps.items():
-        scheduler = _first(learn.cbs, ParamScheduler)
+        scheduler = first_callback(learn.cbs, ParamScheduler)
         if name in scheduler.hps: scheduler.hps[name] = values
     now = training_state(learn)
     fit = halt.state['fit']
@@ -134,9 +132,9 @@ def _begin(self:Course):
     load_training_state(learn, now | {key: halt.state[key] for key in _kept_parts})
     learn.train_iter, learn.pct_train = fit['train_iter'], fit['pct_train']
     if learn.recorder.losses: learn.smooth_loss = learn.recorder.losses[-1]
-    accumulates = _first(learn.cbs, AccumulateTargets)
+    accumulates = first_callback(learn.cbs, AccumulateTargets)
     if accumulates and halt.held: vars(accumulates).update(halt.held)
-    checkpoint = _first(learn.cbs, Checkpoint)
+    checkpoint = first_callback(learn.cbs, Checkpoint)
     if checkpoint and halt.ledger:
         checkpoint.ledger.load_state_dict(halt.ledger)
         checkpoint.tables = halt.tables
@@ -153,7 +151,7 @@ def _complete(self:Course, error):
     if self.phase == 'step' and _raised_in(error, 'after_step'): self.phase = 'stepped'
     if self.phase == 'step' and not _raised_in(error, 'before_step'):
         return 'inside a step of the optimizer'
-    accumulates = _first(self.learn.cbs, AccumulateTargets)
+    accumulates = first_callback(self.learn.cbs, AccumulateTargets)
     pending = accumulates and accumulates.began
     if self.phase in ('backward', 'step') and pending: return 'inside an accumulated gradient'
     if self.mixture.world > 1: return 'on one of several processes'
@@ -175,9 +173,10 @@ def _keep(self:Course, error):
     state = training_state(learn)
     now.state = {key: state[key] for key in (*_kept_parts, 'fit')}
     now.logs = {name: getattr(learn.recorder, name) for name in _of_recorder}
-    scheduler, checkpoint = _first(learn.cbs, ParamScheduler), _first(learn.cbs, Checkpoint)
+    scheduler = first_callback(learn.cbs, ParamScheduler)
+    checkpoint = first_callback(learn.cbs, Checkpoint)
     now.hps = getattr(scheduler, 'hps', {})
-    accumulates = _first(learn.cbs, AccumulateTargets)
+    accumulates = first_callback(learn.cbs, AccumulateTargets)
     if accumulates: now.held = accumulates.held()
     if hasattr(checkpoint, 'ledger'):
         now.ledger, now.tables = checkpoint.ledger.state_dict(), checkpoint.tables
