@@ -12,14 +12,12 @@ __all__ = ['ways', 'DemoSize', 'demo_sources', 'demo_base', 'demo_way', 'Demo', 
 import copy
 import html
 import json
-import platform
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import torch
 from fastai.basics import Learner, set_seed
 from fastcore.basics import patch
 
@@ -31,7 +29,7 @@ from .data.source import embedded_sources
 from .memorization import Facts, fact_base, fact_condition
 from .learner import cpt_learner
 from .models.gpt import GPT
-from .report import figure_html, page_html, table_html
+from .report import figure_html, machine, page_html, table_html
 
 # %% ../nbs/07_demo.ipynb #869a32b9
 _only_code = dict(prose=0, code=1, qa=0)
@@ -219,14 +217,6 @@ def conclusion(self:Demo)->str:
     return ' '.join(sentences)
 
 # %% ../nbs/07_demo.ipynb #5ecda0b5
-def _machine():
-    "Describe the machine."
-    return dict(
-        platform=platform.platform(), processor=platform.processor() or platform.machine(),
-        python=platform.python_version(), torch=torch.__version__,
-        threads=torch.get_num_threads(),
-        cuda=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
-
 def _numbers(learn):
     "Collect what the callbacks of one way measured."
     tracker = learn.accuracy_tracker
@@ -239,7 +229,7 @@ def result(self:Demo)->dict: # plain Python, ready for JSON
     "Every number of the demonstration. Raises ValueError before the run."
     table = self.table.to_dict('index')
     return dict(
-        seed=self.seed, size=asdict(self.size), machine=_machine(), seconds=self.seconds,
+        seed=self.seed, size=asdict(self.size), machine=machine(), seconds=self.seconds,
         base=self.known.to_dict('index'), table=table,
         ways={name: _numbers(learn) for name, learn in self.learners.items()},
         clunk={condition: report.to_dict() for condition, report in self.reports.items()},

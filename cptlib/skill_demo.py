@@ -12,7 +12,6 @@ __all__ = ['WAYS', 'RATES', 'REQUESTS', 'SkillSize', 'SkillSources', 'skill_sour
 import gc
 import html
 import json
-import platform
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from fastai.basics import set_seed
 from fastcore.basics import patch
 
@@ -32,7 +30,7 @@ from .data.schedule import constant
 from .data.source import Source, embedded_sources
 from .learner import cpt_learner
 from .models.generate import complete
-from .report import figure_html, page_html, table_html
+from .report import figure_html, machine, page_html, table_html
 from .tasks.questions import ask_choices, country_questions, known_share
 from .tasks.sql import ask_sql, sql_questions
 
@@ -101,7 +99,8 @@ def measure_skill(
         sql_right=float(queries.right.mean()), sql_runs=float((queries.error == '').mean()),
         by_level=queries.groupby('level').right.mean().round(4).to_dict(),
         text=text.round(5).to_dict('index'), countries=known_share(countries),
-        queries=queries.to_dict('records'), answers=dict(zip(REQUESTS, answers)))
+        queries=queries.to_dict('records'), choices=countries.round(4).to_dict('records'),
+        answers=dict(zip(REQUESTS, answers)))
 
 # %% ../nbs/10_skill_demo.ipynb #73278a2b
 def skill_shares(
@@ -316,8 +315,7 @@ def about_machine(
 )->str:
     "Describe model, settings and machine in a sentence."
     seconds = sum(result['seconds'] for result in demo.done.values())
-    how = demo.adapter or 'all weights'
+    how, here = demo.adapter or 'all weights', machine()
     return (f'Model {Path(str(demo.model)).name}, {how}, seed {demo.seed}, {demo.size.steps} steps '
             f'of {demo.size.bs*demo.size.row_len:,} tokens a way; {seconds:.0f} s on '
-            f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, '
-            f'PyTorch {torch.__version__}.')
+            f"{here['processor']}, {here['threads']} threads, PyTorch {here['torch']}.")

@@ -39,7 +39,6 @@ the script can be stopped and called again.
 import argparse
 import gzip
 import json
-import platform
 import random
 import subprocess
 import tempfile
@@ -61,6 +60,7 @@ from cptlib.data.source import Source
 from cptlib.models.adapter import open_for_training
 from cptlib.models.gguf import pretrained_model
 from cptlib.models.metrics import rowwise_loss, token_losses
+from cptlib.report import machine
 
 OUT = Path(__file__).parent/'results'/'real_clunk.jsonl'
 ROW_LEN, BS, ROWS, EPOCHS = 128, 4, 96, 3
@@ -184,27 +184,41 @@ def run(condition, seed, folder):
         opt.zero_grad()
         losses.append(loss.detach().numpy().round(5).tolist())
     held_out.append(measures.held_out(len(steps)))
-    return dict(condition=asdict(condition), seed=seed, rows=steps.tolist(), losses=losses,
-                held_out=held_out, probe=probe, seconds=round(time.perf_counter() - start),
-                machine=dict(processor=platform.processor() or platform.machine(),
-                             torch=torch.__version__, threads=torch.get_num_threads()))
+    return dict(condition=asdict(condition), rows=steps.tolist(), losses=losses,
+                held_out=held_out, probe=probe, seconds=round(time.perf_counter() - start))
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+def arguments(doc, out):
+    "A parser of what the scripts that train a real model have in common."
+    parser = argparse.ArgumentParser(description=doc.split('\n')[0])
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--only', nargs='*', help='names of conditions')
-    parser.add_argument('--out', type=Path, default=OUT)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    stored = args.out.read_text().splitlines() if args.out.exists() else []
-    done = {(r['condition']['name'], r['seed']) for r in map(json.loads, stored)}
+    parser.add_argument('--only', nargs='*', help='names of the runs to make')
+    parser.add_argument('--out', type=Path, default=out)
+    return parser
+
+def stored(out):
+    "Results that are in a file already."
+    return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+
+def missing(args, runs):
+    "Yield the runs whose results are not stored yet, with a seed: all runs of the first seed first."
+    done = {(result['name'], result['seed']) for result in stored(args.out)}
     for seed in range(args.seeds):
-        for condition in CONDITIONS:
-            if (condition.name, seed) in done: continue
-            if args.only and condition.name not in args.only: continue
-            with tempfile.TemporaryDirectory() as folder: result = run(condition, seed, folder)
-            with args.out.open('a') as f: f.write(json.dumps(result) + '\n')
-            print(condition.name, seed, f"{result['seconds']} s", flush=True)
+        for one in runs:
+            if (one.name, seed) in done or args.only and one.name not in args.only: continue
+            yield one, seed
+
+def store(args, name, seed, result):
+    "Append a result to the file."
+    with args.out.open('a') as f:
+        f.write(json.dumps(dict(name=name, seed=seed, machine=machine(), **result)) + '\n')
+
+def main():
+    args = arguments(__doc__, OUT).parse_args()
+    torch.set_num_threads(args.threads)
+    for condition, seed in missing(args, CONDITIONS):
+        with tempfile.TemporaryDirectory() as folder: result = run(condition, seed, folder)
+        store(args, condition.name, seed, result)
+        print(condition.name, seed, f"{result['seconds']} s", flush=True)
 
 if __name__ == '__main__': main()

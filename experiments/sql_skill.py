@@ -30,9 +30,6 @@ Predictions, written before the first run:
 
 One line of JSON per run is appended to the results. Runs that are there already are skipped.
 """
-import argparse
-import json
-import platform
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -40,26 +37,20 @@ from pathlib import Path
 
 import torch
 from fastai.basics import set_seed
-from real_clunk import rows_of
+from real_clunk import arguments, missing, rows_of, store, stored
 from transformers import AutoTokenizer
 
-from cptlib.callback.accuracy import evaluate
-from cptlib.data.chats import ChatTemplate
-from cptlib.data.loader import ValidLoader
 from cptlib.data.mixture import Mixture
 from cptlib.data.schedule import anneal, constant
 from cptlib.data.source import Source
 from cptlib.learner import cpt_learner
 from cptlib.models.adapter import open_for_training
-from cptlib.models.generate import complete
 from cptlib.models.gguf import pretrained_model
-from cptlib.tasks.questions import ask_choices, country_questions
-from cptlib.tasks.sql import ask_sql, sql_questions
+from cptlib.skill_demo import SkillSize, SkillSources, measure_skill
+from cptlib.tasks.sql import sql_questions
 
 OUT = Path(__file__).parent/'results'/'sql_skill.jsonl'
 ROW_LEN, BS, QUESTIONS, ASKED = 256, 4, 2400, 96
-CHATS = ['What is the capital of France?', 'Write one sentence about the sea.',
-         'Name three animals that can fly.']
 
 @dataclass(frozen=True)
 class Way:
@@ -105,15 +96,9 @@ def sources_of(tokenizer, folder):
 def measure(lm, valid):
     "Everything that we ask of a model, as plain Python."
     start = time.perf_counter()
-    sql = ask_sql(lm, sql_questions(ASKED, 'valid'))
-    countries = ask_choices(lm, country_questions(100))
-    template = ChatTemplate(lm.tokenizer)
-    prompts = [template.text([dict(role='user', content=c)], prompt=True) for c in CHATS]
-    chats = complete(lm, prompts, max_new=40)
-    text = evaluate(lm, ValidLoader(valid, BS)).round(5).to_dict('index')
-    return dict(sql=sql.drop(columns='question').to_dict('records'), text=text,
-                countries=countries.round(4).to_dict('records'), chats=chats,
-                seconds=round(time.perf_counter() - start))
+    size = SkillSize(bs=BS, asked=ASKED, countries=100, rows=ASKED)
+    found = measure_skill(lm, SkillSources([], valid), size)
+    return found | dict(seconds=round(time.perf_counter() - start))
 
 def run(way, seed, steps, train, valid, known):
     "Train one way: what was measured before and after."
@@ -126,37 +111,23 @@ def run(way, seed, steps, train, valid, known):
     seconds = round(time.perf_counter() - start)
     delivered = learn.data_mix.table()['share'].round(4).to_dict()
     after = measure(learn.model, valid)
-    return dict(way=asdict(way), seed=seed, steps=steps, delivered=delivered, before=known,
-                after=after, seconds=seconds,
-                machine=dict(processor=platform.processor() or platform.machine(),
-                             torch=torch.__version__, threads=torch.get_num_threads()))
+    return dict(way=asdict(way), steps=steps, delivered=delivered, before=known, after=after,
+                seconds=seconds)
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--seeds', type=int, default=3)
+    parser = arguments(__doc__, OUT)
     parser.add_argument('--steps', type=int, default=60)
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--only', nargs='*', help='names of ways')
-    parser.add_argument('--out', type=Path, default=OUT)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    stored = args.out.read_text().splitlines() if args.out.exists() else []
-    stored = [json.loads(line) for line in stored]
-    done = {(r['way']['name'], r['seed']) for r in stored}
-    known = stored[0]['before'] if stored else None
+    before = [result['before'] for result in stored(args.out)[:1]] # the same for all
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = AutoTokenizer.from_pretrained(pretrained_model('smollm2'))
         train, valid = sources_of(tokenizer, Path(folder))
-        for seed in range(args.seeds):
-            for way in WAYS:
-                if (way.name, seed) in done: continue
-                if args.only and way.name not in args.only: continue
-                if known is None:
-                    known = measure(open_for_training(pretrained_model('smollm2')), valid)
-                result = run(way, seed, args.steps, train, valid, known)
-                with args.out.open('a') as f: f.write(json.dumps(result) + '\n')
-                right = [a['right'] for a in result['after']['sql']]
-                print(way.name, seed, f"{sum(right)}/{len(right)}", f"{result['seconds']} s",
-                      flush=True)
+        for way, seed in missing(args, WAYS):
+            if not before: before = [measure(open_for_training('smollm2'), valid)]
+            result = run(way, seed, args.steps, train, valid, before[0])
+            store(args, way.name, seed, result)
+            right = f"{result['after']['sql_right']:.0%} right"
+            print(way.name, seed, right, f"{result['seconds']} s", flush=True)
 
 if __name__ == '__main__': main()
