@@ -59,7 +59,7 @@ from cptlib.data.loader import ValidLoader, to_xy
 from cptlib.data.source import Source
 from cptlib.models.adapter import open_for_training
 from cptlib.models.gguf import pretrained_model
-from cptlib.models.metrics import rowwise_loss, token_losses
+from cptlib.models.metrics import next_token_loss
 from cptlib.report import machine
 
 OUT = Path(__file__).parent/'results'/'real_clunk.jsonl'
@@ -177,12 +177,12 @@ def run(condition, seed, folder):
         if k and k % epoch == 0: held_out.append(measures.held_out(k))
         opt.param_groups[0]['lr'] = condition.lr*min(1, (k + 1)/WARMUP)
         x, y = to_xy(pool[batch])
-        loss = rowwise_loss(token_losses(lm(x), y), y)
-        loss.mean().backward()
+        logits = lm(x)
+        next_token_loss(logits, y).backward()
         torch.nn.utils.clip_grad_norm_(params, 1.)
         opt.step()
         opt.zero_grad()
-        losses.append(loss.detach().numpy().round(5).tolist())
+        losses.append(next_token_loss.rows(logits, y).numpy().round(5).tolist())
     held_out.append(measures.held_out(len(steps)))
     return dict(condition=asdict(condition), rows=steps.tolist(), losses=losses,
                 held_out=held_out, probe=probe, seconds=round(time.perf_counter() - start))
