@@ -1,13 +1,17 @@
-"""The Trainer of transformers, a plain PyTorch loop and cptlib on the same rows, side by side.
+"""Other trainers, a plain PyTorch loop and cptlib on the same rows, side by side.
 
     python bench/trainer.py [--sizes tiny,small] [--rounds 3] [--steps 30]
+    python bench/trainer.py --sizes smollm2 --bs 4 --steps 15 [--lora] [--arms NAME,NAME]
     python bench/trainer.py --sizes 124M --device cuda --compile --bf16 --steps 200 --bs 32 \\
         --row-len 1024 --peak-tflops 989
 
-Every run is a process of its own. The three take turns, round by round, and each round begins with
+`smollm2` has the shape of SmolLM2-135M and random weights. The arms are the Trainer of
+transformers, TRL's SFTTrainer where it is installed, a plain loop, and cptlib.
+
+Every run is a process of its own. The arms take turns, round by round, and each round begins with
 another one. We count tokens per second after the first steps, the peak memory of the process (of
 the GPU, on a GPU), and the seconds from an imported library to the end of the first optimizer step.
-The mean losses of the three must agree, or there is no comparison. Weights and rows are random.
+The mean losses of all must agree, or there is no comparison. Weights and rows are random.
 """
 import argparse, json, os, platform, resource, subprocess, sys, tempfile, time
 from importlib.metadata import version
@@ -19,8 +23,9 @@ SIZES = {
     'small': dict(n_embd=384, n_layer=6, n_head=6, vocab_size=8192),
     'medium': dict(n_embd=512, n_layer=8, n_head=8, vocab_size=16384),
     '124M': dict(n_embd=768, n_layer=12, n_head=12, vocab_size=50257),
+    'smollm2': dict(n_embd=576, n_layer=30, n_head=9, vocab_size=49152),
 }
-COLORS = dict(Trainer='#0072B2', PyTorch='#E69F00', cptlib='#009E73')
+COLORS = dict(Trainer='#0072B2', SFTTrainer='#CC79A7', PyTorch='#E69F00', cptlib='#009E73')
 ARMS = tuple(COLORS)
 WARM = 5 # steps before the clock starts
 MEASURED = {
@@ -39,10 +44,11 @@ def make_model(a):
     s = SIZES[a.sizes]
     torch.manual_seed(0)
     plain = dict(bos_token_id=None, eos_token_id=None)
-    if a.model == 'gpt2':
+    if a.model == 'gpt2' and a.sizes != 'smollm2':
         dropout = dict(resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
         return GPT2LMHeadModel(GPT2Config(**s, n_positions=a.row_len, **dropout, **plain))
-    return LlamaForCausalLM(LlamaConfig(
+    real = dict(intermediate_size=1536, num_key_value_heads=3) if a.sizes == 'smollm2' else {}
+    model = LlamaForCausalLM(LlamaConfig(**dict(
         vocab_size=s['vocab_size'],
         hidden_size=s['n_embd'],
         intermediate_size=4*s['n_embd'],
@@ -50,10 +56,17 @@ def make_model(a):
         num_attention_heads=s['n_head'],
         max_position_embeddings=a.row_len,
         tie_word_embeddings=True,
-        **plain))
+        **plain) | real))
+    return with_lora(model) if a.lora else model
+
+def with_lora(model):
+    "LoRA of rank 16 on all linear layers, as cptlib makes it by default."
+    from peft import LoraConfig, get_peft_model
+    config = LoraConfig(task_type='CAUSAL_LM', r=16, lora_alpha=32, target_modules='all-linear')
+    return get_peft_model(model, config)
 
 def make_mixture(a):
-    "Two sources of random tokens: the same rows for all three."
+    "Two sources of random tokens: the same rows for all."
     from cptlib.data.mixture import Mixture
     from cptlib.data.source import Source
     rng, vocab = np.random.default_rng(0), SIZES[a.sizes]['vocab_size']
@@ -81,7 +94,7 @@ class Clock:
             tokens = (self.n - WARM)*self.a.bs*self.a.row_len
             self.rate = tokens/(now - self.warm)
 
-# -- the three arms ----------------------------------------------------------------------------
+# -- the arms ----------------------------------------------------------------------------------
 
 def run_plain(a, clock):
     import torch, torch.nn.functional as F
@@ -108,8 +121,8 @@ def run_plain(a, clock):
     return float(total/a.steps)
 
 def training_arguments(a):
-    from transformers import TrainingArguments
-    return TrainingArguments(
+    "What the trainers are told; `SFTTrainer` takes the same arguments."
+    return dict(
         output_dir=f'{a.tmp}/out',
         max_steps=a.steps,
         per_device_train_batch_size=a.bs,
@@ -130,21 +143,30 @@ def training_arguments(a):
         dataloader_pin_memory=a.device == 'cuda',
     )
 
-def run_trainer(a, clock):
-    import torch
-    from torch.utils.data import Dataset, SequentialSampler
-    from transformers import Trainer, TrainerCallback
+def rows_in_order(a):
+    "Yield the rows of all steps, one after the other."
     mixture, _ = make_mixture(a)
-    plans = [mixture.plan(k) for k in range(a.steps)]
-    source = np.concatenate([p.source for p in plans])
-    row = np.concatenate([p.row for p in plans])
+    for k in range(a.steps):
+        plan = mixture.plan(k)
+        for s, r in zip(plan.source, plan.row): yield mixture.sources[s].take([r])[0]
 
-    class Rows(Dataset):
-        def __len__(self): return len(row)
-        def __getitem__(self, i): return mixture.sources[source[i]].take(row[i:i+1])[0]
+def ticking(clock):
+    "A callback that tells the clock of each step."
+    from transformers import TrainerCallback
 
     class Tick(TrainerCallback):
         def on_step_end(self, *args, **kwargs): clock.tick()
+    return Tick()
+
+def run_trainer(a, clock):
+    import torch
+    from torch.utils.data import Dataset, SequentialSampler
+    from transformers import Trainer, TrainingArguments
+    rows = list(rows_in_order(a))
+
+    class Rows(Dataset):
+        def __len__(self): return len(rows)
+        def __getitem__(self, i): return rows[i]
 
     class Ordered(Trainer):
         def _get_train_sampler(self, *args): return SequentialSampler(self.train_dataset)
@@ -155,20 +177,36 @@ def run_trainer(a, clock):
         return dict(input_ids=x, labels=y, shift_labels=y)
 
     trainer = Ordered(
-        make_model(a), training_arguments(a), data_collator=collate, train_dataset=Rows(),
-        callbacks=[Tick()])
+        make_model(a), TrainingArguments(**training_arguments(a)), data_collator=collate,
+        train_dataset=Rows(), callbacks=[ticking(clock)])
+    return float(trainer.train().training_loss)
+
+def run_sft(a, clock):
+    from datasets import Dataset
+    from torch.utils.data import SequentialSampler
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+    from trl import SFTConfig, SFTTrainer
+    tokens = [row.tolist() for row in rows_in_order(a)]
+    data = Dataset.from_dict(dict(input_ids=tokens))
+    words = Tokenizer(models.WordLevel({'<pad>': 0}, unk_token='<pad>'))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token='<pad>', eos_token='<pad>')
+
+    class Ordered(SFTTrainer):
+        def _get_train_sampler(self, *args): return SequentialSampler(self.train_dataset)
+
+    config = SFTConfig(**training_arguments(a), max_length=None, gradient_checkpointing=False,
+                       dataset_kwargs=dict(skip_prepare_dataset=True))
+    trainer = Ordered(make_model(a), config, train_dataset=data, processing_class=tokenizer,
+                      callbacks=[ticking(clock)])
     return float(trainer.train().training_loss)
 
 def run_cptlib(a, clock):
     import torch
     from cptlib.callback.core import LeanCallback
     from cptlib.learner import cpt_learner
-
-    class Logits(torch.nn.Module):
-        def __init__(self, model):
-            super().__init__()
-            self.model, self.vocab_size = model, model.config.vocab_size
-        def forward(self, x): return self.model(input_ids=x, use_cache=False).logits
+    from cptlib.models.pretrained import CausalLM
 
     class Tick(LeanCallback):
         order, run_valid = 99, False # after everything else
@@ -177,7 +215,7 @@ def run_cptlib(a, clock):
             self.total += self.loss.detach()
             clock.tick()
 
-    model, tick = Logits(make_model(a)), Tick()
+    model, tick = CausalLM(make_model(a)), Tick()
     mixture, sources = make_mixture(a)
     if a.compile: model.model = torch.compile(model.model)
     learn = cpt_learner(
@@ -186,7 +224,7 @@ def run_cptlib(a, clock):
     with learn.quietly(): learn.fit(1, lr=1e-4)
     return float(tick.total/a.steps)
 
-RUN = dict(Trainer=run_trainer, PyTorch=run_plain, cptlib=run_cptlib)
+RUN = dict(Trainer=run_trainer, SFTTrainer=run_sft, PyTorch=run_plain, cptlib=run_cptlib)
 
 # -- one run in a process of its own -----------------------------------------------------------
 
@@ -213,7 +251,7 @@ def one(a, arm, size):
     "Start a process for one arm, and read what it measured."
     command = [sys.executable, __file__, '--child', arm, '--sizes', size]
     for name in PASSED_ON: command += [f'--{name.replace("_", "-")}', str(getattr(a, name))]
-    command += [f'--{name}' for name in ('compile', 'bf16') if getattr(a, name)]
+    command += [f'--{name}' for name in ('compile', 'bf16', 'lora') if getattr(a, name)]
     env = dict(os.environ, TOKENIZERS_PARALLELISM='false', HF_HUB_OFFLINE='1')
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     found = [line for line in done.stdout.splitlines() if line.startswith('RESULT ')]
@@ -232,20 +270,20 @@ def spread(runs, key):
 
 def summary(a, size, runs):
     parameters = runs['PyTorch'][0]['parameters']
-    losses = {arm: runs[arm][0]['loss'] for arm in ARMS}
+    losses = {arm: runs[arm][0]['loss'] for arm in a.arms}
     if max(losses.values()) - min(losses.values()) > (.02 if a.bf16 else 1e-3):
         raise SystemExit(f'the losses differ, so this is not a comparison: {losses}')
     result = dict(parameters=parameters, losses=losses)
-    for arm in ARMS: result[arm] = {key: spread(runs[arm], key) for key in MEASURED}
+    for arm in a.arms: result[arm] = {key: spread(runs[arm], key) for key in MEASURED}
 
     def ratios(arm):
         pairs = zip(runs[arm], runs['Trainer'])
         return [r['tokens_per_second']/t['tokens_per_second'] for r, t in pairs]
 
-    result['ratio_to_Trainer'] = {arm: ratios(arm) for arm in ARMS[1:]}
+    result['ratio_to_Trainer'] = {arm: ratios(arm) for arm in a.arms[1:]}
     if a.peak_tflops:
         flops = flops_per_token(size, parameters, a.row_len)/a.peak_tflops/1e12
-        used = {arm: result[arm]['tokens_per_second'][1]*flops for arm in ARMS}
+        used = {arm: result[arm]['tokens_per_second'][1]*flops for arm in a.arms}
         result['flops_utilisation'] = used
     return result
 
@@ -257,10 +295,13 @@ def picture(result, out):
     names = [f'{size}\n{r["parameters"]/1e6:.1f}M' for size, r in sizes.items()]
     fig, axs = plt.subplots(1, 3, figsize=(9, 2.8), layout='constrained')
     for ax, (key, (scale, label)) in zip(axs, MEASURED.items()):
-        for i, arm in enumerate(ARMS):
+        arms = result['settings']['arms']
+        width = .8/len(arms)
+        for i, arm in enumerate(arms):
             low, middle, high = np.array([r[arm][key] for r in sizes.values()]).T/scale
-            at, error = np.arange(len(middle)) + .27*(i - 1), [middle - low, high - middle]
-            ax.bar(at, middle, .25, yerr=error, color=COLORS[arm], label=arm, capsize=2)
+            at = np.arange(len(middle)) + width*(i - (len(arms) - 1)/2)
+            error = [middle - low, high - middle]
+            ax.bar(at, middle, .9*width, yerr=error, color=COLORS[arm], label=arm, capsize=2)
         ax.set(xticks=range(len(names)), xticklabels=names, title=label)
     axs[0].legend()
     fig.savefig(Path(out).with_suffix('.png'), dpi=110)
@@ -274,7 +315,10 @@ def processor():
 
 def machine(a):
     import torch
-    packages = {p: version(p) for p in ('torch', 'transformers', 'accelerate', 'fastai')}
+    names = ['torch', 'transformers', 'accelerate', 'fastai']
+    if a.lora: names.append('peft')
+    if 'SFTTrainer' in a.arms: names.append('trl')
+    packages = {p: version(p) for p in names}
     gpu = torch.cuda.get_device_name() if a.device == 'cuda' else None
     return dict(platform=platform.platform(), cpu=processor(), threads=a.threads, gpu=gpu,
                 python=platform.python_version(), **packages)
@@ -289,6 +333,9 @@ def arguments():
     add('--bs', type=int, default=8)
     add('--row-len', type=int, default=128)
     add('--device', default='cpu', choices=['cpu', 'cuda'])
+    add('--arms', type=lambda text: text.split(','), default=['Trainer', 'PyTorch', 'cptlib'],
+        help=f'the Trainer first; of {", ".join(ARMS)}')
+    add('--lora', action='store_true')
     add('--compile', action='store_true')
     add('--bf16', action='store_true')
     add('--threads', type=int, default=os.cpu_count())
@@ -301,7 +348,8 @@ def arguments():
 def main():
     a = arguments()
     if a.child: return child(a)
-    shown = ('model', 'device', 'bs', 'row_len', 'steps', 'rounds', 'compile', 'bf16')
+    shown = ('arms', 'model', 'device', 'bs', 'row_len', 'steps', 'rounds', 'compile', 'bf16',
+             'lora')
     result = dict(
         command='python bench/trainer.py ' + ' '.join(sys.argv[1:]),
         machine=machine(a),
@@ -311,10 +359,10 @@ def main():
     )
     with tempfile.TemporaryDirectory() as a.tmp:
         for size in a.sizes.split(','):
-            runs = {arm: [] for arm in ARMS}
+            runs = {arm: [] for arm in a.arms}
             for r in range(a.rounds):
-                for i in range(3):
-                    arm = ARMS[(i + r) % 3]
+                for i in range(len(a.arms)):
+                    arm = a.arms[(i + r) % len(a.arms)]
                     runs[arm].append(one(a, arm, size))
             result['sizes'][size] = summary(a, size, runs)
             print(size, json.dumps(result['sizes'][size]), flush=True)
