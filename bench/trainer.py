@@ -24,6 +24,11 @@ SIZES = {
     'medium': dict(n_embd=512, n_layer=8, n_head=8, vocab_size=16384),
     '124M': dict(n_embd=768, n_layer=12, n_head=12, vocab_size=50257),
     'smollm2': dict(n_embd=576, n_layer=30, n_head=9, vocab_size=49152),
+    '1B': dict(n_embd=2048, n_layer=16, n_head=32, vocab_size=128256),
+}
+LLAMAS = { # what differs from the ordinary proportions
+    'smollm2': dict(intermediate_size=1536, num_key_value_heads=3),
+    '1B': dict(intermediate_size=8192, num_key_value_heads=8),
 }
 COLORS = dict(Trainer='#0072B2', SFTTrainer='#CC79A7', PyTorch='#E69F00', cptlib='#009E73')
 ARMS = tuple(COLORS)
@@ -44,10 +49,9 @@ def make_model(a):
     s = SIZES[a.sizes]
     torch.manual_seed(0)
     plain = dict(bos_token_id=None, eos_token_id=None)
-    if a.model == 'gpt2' and a.sizes != 'smollm2':
+    if a.model == 'gpt2' and a.sizes not in LLAMAS:
         dropout = dict(resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
         return GPT2LMHeadModel(GPT2Config(**s, n_positions=a.row_len, **dropout, **plain))
-    real = dict(intermediate_size=1536, num_key_value_heads=3) if a.sizes == 'smollm2' else {}
     model = LlamaForCausalLM(LlamaConfig(**dict(
         vocab_size=s['vocab_size'],
         hidden_size=s['n_embd'],
@@ -56,7 +60,7 @@ def make_model(a):
         num_attention_heads=s['n_head'],
         max_position_embeddings=a.row_len,
         tie_word_embeddings=True,
-        **plain) | real))
+        **plain) | LLAMAS.get(a.sizes, {})))
     return with_lora(model) if a.lora else model
 
 def with_lora(model):
