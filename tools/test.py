@@ -1,10 +1,11 @@
 """Runs every notebook and says how it went: `python tools/test.py [NOTEBOOK ...]`.
 
 Each notebook runs from top to bottom in a process of its own, with one thread, two of them side
-by side where there are two cores. Nothing is written back. The last line counts the notebooks
+by side where there are two cores. The processes are copies of one that has imported torch, fastai
+and the like, so they start at once. Nothing is written back. The last line counts the notebooks
 that ran: `N passed, N failed`. A notebook without a cell to run is named, and not counted.
 """
-import argparse, os, re, subprocess, sys, time
+import argparse, multiprocessing, os, re, signal, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENV = dict(MPLBACKEND='agg', OMP_NUM_THREADS='1', MKL_NUM_THREADS='1',
     TOKENIZERS_PARALLELISM='false', HF_HUB_OFFLINE='1')
+SLOW_TO_IMPORT = ['torch', 'fastai.basics', 'fastai.callback.all', 'fastai.distributed',
+    'matplotlib.pyplot', 'pandas', 'scipy.stats', 'datasets', 'accelerate', 'peft',
+    'transformers.models.gpt2.modeling_gpt2', 'transformers.models.llama.modeling_llama',
+    'transformers.trainer', 'torch._dynamo', 'IPython', 'nbdev.test']
 
 @dataclass
 class Outcome:
@@ -32,17 +37,33 @@ def notebooks():
     shown = [p for p in found if not any(part[0] in '._' for part in p.relative_to(ROOT).parts)]
     return sorted(shown)[::-1]
 
+def run_notebook(path, flags, log):
+    "In a process of its own: run one notebook, and print into the file `log`."
+    os.setsid() # so that its own processes can be stopped with it
+    file = os.open(log, os.O_WRONLY | os.O_TRUNC)
+    for stream in (1, 2): os.dup2(file, stream)
+    os.chdir(ROOT)
+    from nbdev.config import get_config
+    from nbdev.test import test_nb
+    skipped = (get_config().tst_flags or '').split()
+    passed, _ = test_nb(path, skip_flags=skipped, force_flags=flags.split(), do_print=True,
+                        basepath=ROOT, cell_timeout=None, cell_timing_min=0)
+    sys.stdout.flush()
+    sys.exit(0 if passed else 1)
+
 def call(path, flags, timeout):
     "Run one notebook: (did it pass, what it printed)."
-    test = str(Path(sys.executable).with_name('nbdev-test'))
-    command = [test, str(path), '--do-print', '--cell-timing-min', '0', '--flags', flags]
-    pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    how = dict(cwd=ROOT, env={**os.environ, **ENV}, text=True, errors='replace', timeout=timeout)
-    try:
-        done = subprocess.run(command, **how, **pipes)
-        return done.returncode == 0, done.stdout
-    except subprocess.TimeoutExpired as e:
-        return False, f"{(e.stdout or b'').decode(errors='replace')}\nStopped after {timeout} s."
+    with tempfile.NamedTemporaryFile(mode='r', errors='replace') as log:
+        context = multiprocessing.get_context('forkserver')
+        process = context.Process(target=run_notebook, args=(path, flags, log.name))
+        process.start()
+        process.join(timeout)
+        if in_time := process.exitcode is not None: note = ''
+        else:
+            note = f'\nStopped after {timeout} s.'
+            os.killpg(process.pid, signal.SIGKILL)
+            process.join()
+        return in_time and process.exitcode == 0, log.read() + note
 
 def run(path, flags, timeout):
     "The `Outcome` of one notebook."
@@ -63,6 +84,8 @@ def main():
     args = parser.parse_args()
     paths, words = args.paths or notebooks(), []
     if not paths: sys.exit(f'No notebook under {ROOT}')
+    os.environ.update(ENV)
+    multiprocessing.set_forkserver_preload(SLOW_TO_IMPORT)
     with ThreadPoolExecutor(args.workers) as pool:
         for outcome in pool.map(lambda p: run(p, args.flags, args.timeout), paths):
             words.append(outcome.word)
