@@ -6,6 +6,7 @@ from .data.arrow_rows import *
 from .data.schedule import *
 from .data.order import *
 from .data.streams import *
+from .data.history import *
 from .data.mixture import Mixture, checked_changes
 from .data.loader import *
 from .data.chats import *
