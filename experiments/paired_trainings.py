@@ -1,6 +1,6 @@
 """Is the paired test right on trainings? False finds, and power, beside the plain test.
 
-    python experiments/paired_trainings.py [--seeds 13] [--keep FOLDER] [--out FILE]
+    python experiments/paired_trainings.py [--seeds 300] [--names NAME ...] [--keep FOLDER]
 
 A simulation obeys the assumptions of a test, and a training need not. So we train small models
 (a GPT of width 32 with one block, three epochs of 30 steps, 16 rows under test a step), and apply
@@ -18,13 +18,22 @@ to the same steps. In the null conditions no step at the boundary is there to be
 - `endless`: facts that never come again, under a model that remembers facts.
 - `drawn`, `across`: facts that come again at any time: drawn with replacement, or three copies of
   each fact shuffled over the whole run.
+- `grammar, held out`: the model trains on rows of a small grammar (one of 16 words, and one of its
+  four successors) that are drawn anew at every step. Other rows of the grammar are under test.
+- `grammar, fresh`: the rows under test are trained on, and drawn anew for every epoch. A row has the
+  name of the row that stood in its place an epoch ago.
 
-In the others rows repeat in epochs and are remembered: `facts` and `code`, at several rates.
+In the others rows repeat in epochs and are remembered: `facts` and `code`, at several rates, and
+`grammar`, where the 480 rows of an epoch come again. A probe measures that memory directly: the
+loss after one epoch on rows drawn anew, minus that on the rows of this epoch.
 
 Every seed has its own rows and order, and its own training. Where the rows under test are not
 trained on, eight sets of them are tested in each training. Facts that never come round in epochs
-leave no pairs, so there both tests are one. Five base models of each kind take turns. No seed is picked:
-they are 0, 1, 2, ... Trainings are kept in a folder, so that a changed test needs no new ones.
+leave no pairs, so there both tests are one. Five base models of each kind take turns. No seed is
+picked: they are 0, 1, 2, ...
+
+What is finished stays in the folder of `--keep`, trainings and tests, so an interrupted run resumes
+where it stopped. `--again` tests the kept trainings anew, after a change of the test.
 """
 import argparse
 import copy
@@ -37,6 +46,7 @@ import time
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault('OMP_NUM_THREADS', '1') # before numpy is imported
 import numpy as np
@@ -58,8 +68,8 @@ STARTS = [k*STEPS for k in range(EPOCHS)]
 @dataclass
 class Condition:
     "One kind of training."
-    data: str # 'facts', 'code' or 'scratch'
-    order: str = 'epochs' # 'epochs', 'endless', 'drawn' or 'across'
+    data: str # 'facts', 'grammar', 'code' or 'scratch'
+    order: str = 'epochs' # 'epochs', 'endless', 'drawn', 'across' or 'fresh'
     held_out: bool = False # train on other rows than those under test, if at all
     rate: str = 'constant' # 'constant', 'restart' or 'decay'
     lr: float = 2e-3
@@ -79,7 +89,10 @@ CONDITIONS = {
     'facts, 1e-3': Condition('facts', lr=1e-3),
     'facts, 3e-3': Condition('facts', lr=3e-3),
     'code, 2e-3': Condition('code', lr=2e-3),
-    'code, 5e-3': Condition('code', lr=5e-3)}
+    'code, 5e-3': Condition('code', lr=5e-3),
+    'grammar': Condition('grammar', lr=1e-3),
+    'grammar, fresh': Condition('grammar', 'fresh', lr=1e-3),
+    'grammar, held out': Condition('grammar', held_out=True, lr=1e-3)}
 
 def row_losses(model, tokens):
     "Loss of each row, nats [rows]."
@@ -168,6 +181,46 @@ def by_steps(x):
     "Cut what is known of all rows under test into steps."
     return x.reshape(EPOCHS*STEPS, ROWS, *x.shape[1:])
 
+def grammar_rows(words, n, rng):
+    "Draw `n` rows of two tokens: one of 16 words and one of its four successors."
+    successors = np.random.default_rng(0).integers(0, VALUES, (16, 4))
+    word = rng.integers(0, 16, n)
+    return np.stack([words[word], successors[word, rng.integers(0, 4, n)]], 1)
+
+def probe(model, seen, never):
+    "How much easier rows of the epoch just read are than rows drawn anew, nats."
+    with torch.no_grad(): losses = [row_losses(model, rows).mean() for rows in (never, seen)]
+    return float(losses[0] - losses[1])
+
+def on_grammar(condition, settings, seed, rng):
+    "Train on rows of a grammar: losses and ids, lists of one array a step, and the probe."
+    base, facts = settings.facts(seed)
+    words = facts[KNOWN:KNOWN + 16, 0] # the model has not learned these
+    if condition.order == 'fresh':
+        rows, ids = grammar_rows(words, EPOCHS*N, rng), np.tile(np.arange(N), EPOCHS)
+    else:
+        ids = order_of('epochs', rng)
+        rows = grammar_rows(words, N, rng)[ids]
+    replay = facts[rng.integers(0, KNOWN, (EPOCHS*STEPS, ROWS))]
+    shown = np.concatenate([by_steps(rows), replay], 1)
+    rates = rates_of(condition)
+    once = copy.deepcopy(base)
+    train(once, shown[:STEPS], rates=rates)
+    losses = train(copy.deepcopy(base), shown, rates=rates)
+    return losses, list(by_steps(ids)), probe(once, rows[:N], grammar_rows(words, 8*N, rng))
+
+def beside_grammar(condition, settings, seed, rng):
+    "Train on rows of a grammar, and ask for others: as `never_trained`."
+    base, facts = settings.facts(seed)
+    words = facts[KNOWN:KNOWN + 16, 0]
+    asked = [grammar_rows(words, N, rng) for _ in range(SETS)]
+    ids = [by_steps(order_of('epochs', rng)) for _ in range(SETS)]
+    rows = np.concatenate([own[place] for own, place in zip(asked, ids)], 1)
+    replay = facts[rng.integers(0, KNOWN, (EPOCHS*STEPS, ROWS))]
+    shown = np.concatenate([by_steps(grammar_rows(words, EPOCHS*N, rng)), replay], 1)
+    losses = np.stack(train(copy.deepcopy(base), shown, rows, rates_of(condition)))
+    return list(zip(losses.reshape(EPOCHS*STEPS, SETS, ROWS).swapaxes(0, 1), ids))
+
 def remembered(condition, settings, seed, rng):
     "Train on the rows under test: losses and ids, lists of one array a step."
     ids = order_of(condition.order, rng)
@@ -201,67 +254,118 @@ def never_trained(condition, settings, seed, rng):
     losses = [step.reshape(SETS, -1) for step in losses]
     return [([x[s] for x in losses], [i[s] for i in ids]) for s in range(SETS)]
 
-def trainings(name, settings, seed):
-    "Losses and ids of the rows under test, a list of pairs of lists of one array a step."
-    condition = CONDITIONS[name]
+class Training(NamedTuple):
+    "What a training leaves for the tests."
+    losses: np.ndarray # of the rows under test, in the order of the run [sets, rows], nats
+    ids: np.ndarray # of these rows, likewise
+    sizes: np.ndarray # rows of each step [steps]
+    gap: float = np.nan # of the probe, nats
+
+    def sets(self):
+        "Losses and ids of each set, pairs of lists of one array a step."
+        cuts = np.cumsum(self.sizes)[:-1]
+        return [(np.split(losses.astype(float), cuts), np.split(ids, cuts))
+                for losses, ids in zip(self.losses, self.ids)]
+
+def training(name, settings, seed):
+    "Train once."
+    condition, gap = CONDITIONS[name], np.nan
     rng = np.random.default_rng([1000 + seed, list(CONDITIONS).index(name)])
-    if condition.held_out: return never_trained(condition, settings, seed, rng)
-    return [remembered(condition, settings, seed, rng)]
+    if condition.held_out and condition.data == 'grammar':
+        runs = beside_grammar(condition, settings, seed, rng)
+    elif condition.held_out: runs = never_trained(condition, settings, seed, rng)
+    elif condition.data == 'grammar':
+        *run, gap = on_grammar(condition, settings, seed, rng)
+        runs = [run]
+    else: runs = [remembered(condition, settings, seed, rng)]
+    losses = np.stack([np.concatenate(losses) for losses, ids in runs])
+    ids = np.stack([np.concatenate(ids) for losses, ids in runs])
+    return Training(losses, ids.astype(np.int32), np.array([len(step) for step in runs[0][1]]), gap)
 
-def keep(folder, name, seed, runs):
-    "Write the tests of one training to files."
-    for k, (losses, ids) in enumerate(runs):
-        sizes = [len(step) for step in ids]
-        np.savez(folder/f'{name}-{seed}-{k}.npz', sizes=sizes,
-                 losses=np.concatenate(losses), ids=np.concatenate(ids))
-
-def kept(path):
-    "Read a training from a file: losses and ids, one array a step."
-    with np.load(path) as f:
-        cuts = np.cumsum(f['sizes'])[:-1]
-        return np.split(f['losses'].astype(float), cuts), np.split(f['ids'], cuts)
-
-def numbers(report):
-    "What is kept of a report."
-    first = report.boundaries[0]
-    return dict(found=report.found, verdict=report.verdict, p=report.p,
-                drop=first.drop, se=first.jump.se, ci=list(first.ci), p_first=first.p_raw,
-                correlation=first.correlation if first.paired else None)
+def kept(path, make):
+    "Read a training from a file; if there is none, `make` and write it."
+    if path.exists():
+        with np.load(path) as f: return Training(**{name: f[name] for name in f})
+    made = make()
+    half = path.with_suffix('.half.npz') # so that an interrupted one leaves no broken file
+    np.savez(half, **made._asdict())
+    half.replace(path)
+    return made
 
 def tested(losses, ids):
-    "Both tests on one training."
+    "What is kept of both tests."
     starts = STARTS[:2] if len(losses[-1]) < ROWS else STARTS
-    means = [step.mean() for step in losses]
-    plain = detect_clunks(means, starts)
+    plain = detect_clunks([step.mean() for step in losses], starts)
     paired = paired_clunk(losses, ids, starts)
-    return dict(plain=numbers(plain), paired=numbers(paired))
+    one, other = plain.boundaries[0], paired.boundaries[0]
+    kept = dict(
+        plain=int(plain.found), paired=int(paired.found),
+        named=int('memorization' in paired.verdict),
+        p_plain=plain.p, p_paired=paired.p,
+        drop=other.drop, low=other.ci[0], high=other.ci[1],
+        correlation=other.correlation if other.paired else 0.,
+        gain=(one.jump.se/other.jump.se)**2)
+    return {key: value if isinstance(value, int) else float(f'{value:.3g}')
+            for key, value in kept.items()}
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--seeds', type=int, default=13, help='trainings of each condition')
-    parser.add_argument('--names', nargs='*', default=list(CONDITIONS))
-    parser.add_argument('--keep', type=Path, default=Path(tempfile.gettempdir())/'paired_trainings')
-    parser.add_argument('--out', type=Path, default='experiments/results/paired_trainings.json')
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    args.keep.mkdir(parents=True, exist_ok=True)
-    settings, start, results = Settings(), time.perf_counter(), {}
-    for seed in range(args.seeds):
-        for name in args.names:
-            if (args.keep/f'{name}-{seed}-0.npz').exists(): continue
-            keep(args.keep, name, seed, trainings(name, settings, seed))
-        if seed % 20 == 0: print(seed, round(time.perf_counter() - start), 's', flush=True)
-    for name in args.names:
-        sets = SETS if CONDITIONS[name].held_out else 1
-        ends = [f'{seed}-{k}' for seed in range(args.seeds) for k in range(sets)]
-        results[name] = [tested(*kept(args.keep/f'{name}-{end}.npz')) for end in ends]
-        print(name, round(time.perf_counter() - start), 's', flush=True)
+def columns(records):
+    "Make {condition: {number: values}} of the records of many trainings."
+    results = {}
+    for record in records:
+        own = results.setdefault(record['name'], dict(trainings=0))
+        own['trainings'] += 1
+        for test in record['tests']:
+            for key, value in test.items(): own.setdefault(key, []).append(value)
+        if record['gap'] is not None: own.setdefault('gap', []).append(record['gap'])
+    return results
+
+def write(out, records, seconds):
+    "Write the results so far."
     made = dict(
         command=' '.join(['python', *sys.argv]), platform=platform.platform(),
         processor=platform.processor() or platform.machine(), threads=1,
         python=platform.python_version(), torch=torch.__version__, numpy=np.__version__,
-        seeds=args.seeds)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(dict(made=made, results=results)) + '\n')
+        seconds=round(seconds))
+    results = columns(records)
+    results = {name: results[name] for name in CONDITIONS if name in results}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    half = out.with_suffix('.half')
+    half.write_text(json.dumps(dict(made=made, results=results)) + '\n')
+    half.replace(out)
+
+def recorded(path, again):
+    "Read the records of finished tests, in order."
+    if again: path.unlink(missing_ok=True)
+    if not path.exists(): return []
+    lines = path.read_text().splitlines()
+    return [json.loads(line) for line in lines if line.endswith('}')] # the last may be half written
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--seeds', type=int, default=300, help='trainings of each condition')
+    parser.add_argument('--names', nargs='*', default=list(CONDITIONS), help='conditions')
+    parser.add_argument('--keep', type=Path, default=Path(tempfile.gettempdir())/'paired_trainings')
+    parser.add_argument('--out', type=Path, default='experiments/results/paired_trainings.json')
+    parser.add_argument('--again', action='store_true', help='test kept trainings anew')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.keep.mkdir(parents=True, exist_ok=True)
+    file = args.keep/'tests.jsonl'
+    records = recorded(file, args.again)
+    file.write_text(''.join(json.dumps(record) + '\n' for record in records))
+    done = {(record['name'], record['seed']) for record in records}
+    settings, start = Settings(), time.perf_counter()
+    for seed in range(args.seeds):
+        for name in args.names:
+            if (name, seed) in done: continue
+            def make(): return training(name, settings, seed)
+            run = kept(args.keep/f'{name}-{seed}.npz', make)
+            gap = float(run.gap) if np.isfinite(run.gap) else None
+            tests = [tested(*one) for one in run.sets()]
+            records.append(dict(name=name, seed=seed, gap=gap, tests=tests))
+            with file.open('a') as f: f.write(json.dumps(records[-1]) + '\n')
+        if seed % 5 < 4 and seed + 1 < args.seeds: continue
+        write(args.out, records, time.perf_counter() - start)
+        print(seed, round(time.perf_counter() - start), 's', flush=True)
 
 if __name__ == '__main__': main()
