@@ -10,6 +10,8 @@ from .data.history import *
 from .data.mixture import Mixture, checked_changes
 from .data.loader import *
 from .data.chats import *
+from .data.look import Description, MixtureDescription, documents, scripts
+from .data.duplicates import *
 from .models.metrics import *
 from .clunk.changepoint import *
 from .clunk.confounds import *
