@@ -6,6 +6,8 @@ with 32 steps an epoch. Both tests are applied to each run: the plain one to the
 the paired one, which compares each row with itself. The aim is that the standard error of the
 paired test on the quarter is no larger than that of the plain test on the whole. No seed is
 selected: they are 0, 1, 2, ...
+
+A run that is finished is stored at once, so an interrupted script resumes where it stopped.
 """
 import argparse
 import copy
@@ -54,27 +56,14 @@ def code_setting(seed): return text_setting(seed, new=2048)
 SETTINGS = dict(facts=fact_setting, code=code_setting)
 RATES = dict(facts=(1e-4, 3e-4), code=(1e-3,)) # learning rates
 
-def all_runs(seeds, start):
-    "A dict for each run; progress is printed with the seconds since `start`."
-    runs = []
-    for seed in range(seeds):
-        for kind, make in SETTINGS.items():
-            setting = make(seed)
-            for lr in RATES[kind]:
-                for n in (2048, 512):
-                    run = dict(kind=kind, seed=seed, lr=lr, steps=n//16)
-                    runs.append(run | tested(*two_epochs(setting, n, lr, seed)))
-                    print(f'{time.perf_counter() - start:4.0f} s', runs[-1], flush=True)
-    return runs
+def missing(seed, runs):
+    "The kinds, learning rates and rows of one seed that are not among the finished runs."
+    done = {(run['kind'], run['seed'], run['lr'], run['steps']) for run in runs}
+    todo = [(kind, lr, n) for kind in SETTINGS for lr in RATES[kind] for n in (2048, 512)]
+    return [(kind, lr, n) for kind, lr, n in todo if (kind, seed, lr, n//16) not in done]
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--seeds', type=int, default=3)
-    parser.add_argument('--out', type=Path, default='bench/results/paired.json')
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    start = time.perf_counter()
-    runs = all_runs(args.seeds, start)
+def write(out, runs, seeds, seconds):
+    "Write what is finished."
     made = dict(
         command=' '.join(['python', *sys.argv]),
         platform=platform.platform(),
@@ -83,9 +72,30 @@ def main():
         python=platform.python_version(),
         torch=torch.__version__,
         numpy=np.__version__,
-        seeds=list(range(args.seeds)),
-        seconds=round(time.perf_counter() - start))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(dict(made=made, runs=runs), indent=1) + '\n')
+        seeds=list(range(seeds)),
+        seconds=round(seconds))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    half = out.with_suffix('.half')
+    half.write_text(json.dumps(dict(made=made, runs=runs), indent=1) + '\n')
+    half.replace(out)
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--seeds', type=int, default=3)
+    parser.add_argument('--out', type=Path, default='bench/results/paired.json')
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    part = args.out.with_suffix('.part.json')
+    stored = json.loads(part.read_text()) if part.exists() else dict(runs=[], made=dict(seconds=0))
+    runs, start = stored['runs'], time.process_time() - stored['made']['seconds']
+    for seed in range(args.seeds):
+        settings = {}
+        for kind, lr, n in missing(seed, runs):
+            if kind not in settings: settings[kind] = SETTINGS[kind](seed)
+            run = dict(kind=kind, seed=seed, lr=lr, steps=n//16)
+            runs.append(run | tested(*two_epochs(settings[kind], n, lr, seed)))
+            write(part, runs, args.seeds, time.process_time() - start)
+            print(f'{time.process_time() - start:4.0f} s', runs[-1], flush=True)
+    part.replace(args.out)
 
 if __name__ == '__main__': main()

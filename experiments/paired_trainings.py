@@ -302,7 +302,7 @@ def tested(losses, ids):
         plain=int(plain.found), paired=int(paired.found),
         named=int('memorization' in paired.verdict),
         p_plain=plain.p, p_paired=paired.p,
-        drop=other.drop, low=other.ci[0], high=other.ci[1],
+        drop=other.drop,
         correlation=other.correlation if other.paired else 0.,
         gain=(one.jump.se/other.jump.se)**2)
     return {key: value if isinstance(value, int) else float(f'{value:.3g}')
