@@ -1,7 +1,9 @@
 """Do we train on chats as TRL's SFTTrainer does with assistant_only_loss? Same rows, same steps.
 
     pip install trl
-    python bench/chats_trl.py            # about a minute on a CPU; writes bench/results/chats_trl.json
+    python bench/chats_trl.py   # about a minute on a CPU
+
+It writes bench/results/chats_trl.json.
 
 Both sides get the same conversations and the same template with generation marks, a small Llama
 with the same random weights, the same AdamW and the same order. Each renders, tokenizes and masks
