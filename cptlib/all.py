@@ -41,6 +41,8 @@ from .callback.retain import *
 from .callback.anchor import *
 from .report import *
 from .callback.steps import AccumulateTargets
+from .callback.tasks import Samples, TaskEval
+from .verbs import CPTLearner
 from .learner import *
 from .memorization import Facts, fact_base, fact_condition
 from .demo import *
