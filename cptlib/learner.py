@@ -32,8 +32,9 @@ from .data.streams import check_list
 from .data.text import as_number, tokenizer_fingerprint
 from .models.check import check_model, check_weights, is_hugging_face
 from .models.metrics import next_token_loss
-from .optim import adamw, decay_groups, lr_schedule
+from .optim import adamw, decay_groups, depth_groups, lr_schedule
 from .report import CPTReport
+from .verbs import CPTLearner
 
 # %% ../nbs/04_learner.ipynb #6e74dbf0
 def _plain_model(model, tokenizer, adapter, bits, checkpointing, compile):
@@ -58,7 +59,7 @@ def cpt_learner(
     wd:float=0.1, # weight decay of matrices; vectors have none
     clip:float=1.0, # largest gradient norm; None = no limit
     bf16:bool=None, # train in bfloat16 (default: where the hardware is fast at it)
-    rows:int=None, # validation rows per source, evenly spaced (default: all)
+    rows:int=None, # validation rows per source, evenly spaced (default: 32,768 tokens of each)
     guarded:list=None, # names of sources whose retention matters (default: all)
     probe:dict=None, # for `ClunkDetector`: source name -> similar `Source`, never trained on
     device=None, # where to train (default: fastai's choice)
@@ -71,7 +72,7 @@ def cpt_learner(
     compile:bool=False, # compile the model with torch.compile
     cbs=None, # more callbacks
     **kwargs, # more arguments of `Learner`
-)->Learner:
+)->CPTLearner:
     "Make a `Learner` for continued pre-training. Raises ValueError if its parts do not match."
     if not isinstance(mixture, Mixture):
         raise TypeError(f"mixture: give a Mixture, not a {type(mixture).__name__}")
@@ -102,12 +103,18 @@ def cpt_learner(
     if clip is not None: ours.append(GradientClip(clip))
     if bf16: ours.append(Bfloat16())
     if callable(getattr(model, 'reset', None)): ours.append(FreshState())
-    uneven = mixture.world > 1 and mixture.pad is not None # the processes' targets differ
+    varied = mixture.marked or mixture.pad is not None # rows hold different numbers of targets
+    uneven = mixture.world > 1 and varied # the processes' targets differ
     if n > 1 or uneven: ours.append(AccumulateTargets(n*mixture.bs//mixture.world, mixture.world))
-    optimizer = dict(opt_func=adamw, splitter=decay_groups, lr=lr, wd=[wd, 0.])
-    args = dict(loss_func=next_token_loss) | optimizer | kwargs
-    dls = mixture.dls(valid, every, rows, device, workers)
-    return Learner(dls, model, cbs=[*ours, *L(cbs)], **args)
+    if rows is None: rows = max(32, 2**15//mixture.row_len)
+    twice = 2*mixture.bs//mixture.world # without gradients there is room for more rows
+    dls = mixture.dls(valid, every, rows, device, workers, valid_bs=twice)
+    splitter = kwargs.pop('splitter', decay_groups)
+    if splitter is decay_groups: decays = [wd, 0.]
+    elif splitter is depth_groups: decays = [wd, 0.]*(len(depth_groups(model))//2)
+    else: decays = wd
+    args = dict(loss_func=next_token_loss, opt_func=adamw, lr=lr, wd=decays) | kwargs
+    return CPTLearner(dls, model, splitter=splitter, cbs=[*ours, *L(cbs)], **args)
 
 # %% ../nbs/04_learner.ipynb #03c318c0
 def _found(checkpoint):

@@ -11,8 +11,10 @@ __all__ = ['broken_from', 'CPTReport', 'figure_html', 'table_html', 'page_html',
 import base64
 import html
 import io
+import math
 import platform
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,6 +22,8 @@ import pandas as pd
 import torch
 from fastai.learner import Learner
 from fastcore.basics import patch
+
+from .models.metrics import readable
 
 # %% ../nbs/03_report.ipynb #0ffaadf6
 def broken_from(
@@ -40,6 +44,11 @@ def broken_from(
                 f'step mean nothing. {hint}')
 
 # %% ../nbs/03_report.ipynb #28afbe64
+def _asked(learn, name):
+    "The table of a callback that asks at validations; None if it is not there or did not ask."
+    cb = getattr(learn, name, None)
+    return cb.table() if getattr(cb, 'records', None) else None
+
 class CPTReport:
     """What a fit did: the mixture delivered, what was learned and kept, and the clunk verdict.
 
@@ -56,9 +65,15 @@ class CPTReport:
         self.accuracy = tracker.table()
         self.clunk = detector.report
         if self.problem: self.clunk = replace(self.clunk, advice=[self.problem])
+        self.learn = learn # for the pictures
+        self.tasks = _asked(learn, 'task_eval') # None without `TaskEval`
+        self.samples = _asked(learn, 'samples') # None without `Samples`
 
     def _tables(self):
-        return {'Delivered': self.mix, 'Learned and kept': self.accuracy}
+        tables = {'Delivered': self.mix, 'Learned and kept': readable(self.accuracy)}
+        if self.tasks is not None: tables['Tasks, corrected for chance'] = self.tasks
+        if self.samples is not None: tables['Samples'] = self.samples
+        return tables
 
     def __str__(self):
         parts = [self.problem] if self.problem else []
@@ -95,7 +110,7 @@ def figure_html(
 # %% ../nbs/03_report.ipynb #bf37f0b3
 _style = '''<style>
 :root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;display:block;overflow-x:auto}
 td,th{padding:.3rem .7rem;border-bottom:1px solid #8886;text-align:right}
 th:first-child,td:first-child{text-align:left}
@@ -129,3 +144,49 @@ def machine()->dict: # plain Python
         python=platform.python_version(), torch=torch.__version__,
         threads=torch.get_num_threads(),
         cuda=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
+
+# %% ../nbs/03_report.ipynb #031506a7
+def _plain(value):
+    "A value as JSON has it: NaN and infinity become None."
+    if isinstance(value, dict): return {str(key): _plain(o) for key, o in value.items()}
+    if isinstance(value, (list, tuple)): return [_plain(o) for o in value]
+    if isinstance(value, np.generic): value = value.item()
+    if isinstance(value, float) and not math.isfinite(value): return None
+    return value
+
+@patch
+def to_dict(self:CPTReport)->dict: # plain Python, ready for JSON
+    "Return the report as numbers and sentences, with a description of this machine."
+    c = self.clunk
+    clunk = dict(verdict=c.verdict, p=c.p, drop=c.drop, interval=c.ci, source=c.source,
+                 text=str(c), advice=c.advice)
+    parts = dict(problem=self.problem, delivered=self.mix.to_dict('index'),
+                 learned_and_kept=self.accuracy.to_dict('index'), clunk=clunk, machine=machine())
+    if self.tasks is not None: parts['tasks'] = self.tasks.to_dict('index')
+    if self.samples is not None: parts['samples'] = self.samples.to_dict('index')
+    return _plain(parts)
+
+@patch
+def pictures(self:CPTReport)->list: # pieces of HTML
+    "Draw losses and shares, and accuracies, over the training."
+    losses = self.learn.data_mix.plot()
+    accuracies = self.learn.accuracy_tracker.plot()
+    found = [figure_html(losses, 'Training loss of each source, and the shares delivered'),
+             figure_html(accuracies, 'Accuracy of each source at each validation')]
+    if self.tasks is not None:
+        known = self.learn.task_eval.plot()
+        found.append(figure_html(known, 'Known share of each task, corrected for chance'))
+    return found
+
+@patch
+def save(self:CPTReport,
+    path, # file to write, such as 'report.html'
+    title:str='Training report', # title of the page
+)->Path: # the file
+    "Write the report with its pictures as one HTML page. Raises ValueError for another ending."
+    path = Path(path)
+    if path.suffix not in ('.html', '.htm'):
+        raise ValueError(f'{path}: a report is an HTML page; give a name that ends in .html, '
+                         'or write json.dumps(report.to_dict()) for a program to read')
+    path.write_text(page_html(title, [self._repr_html_(), *self.pictures()]), encoding='utf-8')
+    return path

@@ -4,16 +4,20 @@
 
 # %% auto #0
 __all__ = ['FEATURES', 'STEPS', 'ACCUMULATED', 'SPIKES', 'MOMENTS', 'Spikes', 'sources_of', 'model_of', 'DieAt', 'train',
-           'left_behind', 'in_processes', 'differences', 'try_pair', 'moments_of', 'all_pairs']
+           'left_behind', 'in_processes', 'differences', 'try_pair', 'remove_old_folders', 'moments_of', 'name_of',
+           'all_pairs', 'main']
 
 # %% pairs.ipynb #729512b4
+import argparse
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
+import warnings
 from itertools import combinations
 from pathlib import Path
 
@@ -169,7 +173,7 @@ def _child(rank, world, port, features, folder, die):
     code = 1
     try:
         torch.set_num_threads(1)
-        sys.stdout = sys.stderr = open(os.devnull if not rank else os.devnull, 'w')
+        sys.stdout = sys.stderr = open(os.devnull, 'w')
         parallel = _join(rank, world, port) if world > 1 else None
         found = train(features, folder, die, parallel)
         if not rank: (Path(folder)/'found.json').write_text(json.dumps(found))
@@ -233,19 +237,29 @@ def try_pair(
     features, # names of features
     moment:str, # one of `MOMENTS`
     whole:dict=None, # what the uninterrupted run left behind (default: run it)
+    seconds:float=600, # after which a run counts as hanging
 )->tuple: # 'equal' or what went wrong, and what the uninterrupted run left behind
     "Kill, resume, compare."
     eps = 1e-5 if '2 processes' in features else 0.
-    with tempfile.TemporaryDirectory() as tmp:
+    with tempfile.TemporaryDirectory(prefix=f'{_PREFIX}{os.getpid()}-') as tmp:
         whole_folder, folder = Path(tmp)/'whole', Path(tmp)/'killed'
         for f in (whole_folder, folder): f.mkdir()
         try:
-            whole = whole or in_processes(features, whole_folder)
-            if in_processes(features, folder, moment) is not None: return 'was not killed', whole
-            resumed = in_processes(features, folder)
+            whole = whole or in_processes(features, whole_folder, seconds=seconds)
+            killed = in_processes(features, folder, moment, seconds)
+            if killed is not None: return 'was not killed', whole
+            resumed = in_processes(features, folder, seconds=seconds)
         except RuntimeError as e: return str(e), whole
     other = differences(whole, resumed, eps)
     return ('differs in ' + ', '.join(other) if other else 'equal'), whole
+
+_PREFIX = 'cptlib-pairs-' # of folders; the number of the process follows
+
+def remove_old_folders():
+    "Remove what earlier calls left behind that were killed."
+    for folder in Path(tempfile.gettempdir()).glob(f'{_PREFIX}*'):
+        pid = folder.name.removeprefix(_PREFIX).split('-')[0]
+        if not Path(f'/proc/{pid}').exists(): shutil.rmtree(folder, ignore_errors=True)
 
 def moments_of(
     features, # names of features
@@ -254,16 +268,58 @@ def moments_of(
     return [moment for moment, feature in MOMENTS.items() if feature is None or feature in features]
 
 # %% pairs.ipynb #06a07d68
+def name_of(pair): return ' + '.join(pair)
+
 def all_pairs(
-    path=None, # JSON file to write after each pair
+    path=None, # JSON file that is written after each moment; what it holds is not tried again
     pairs=None, # pairs of `FEATURES` (default: all)
+    seconds:float=600, # after which a run counts as hanging
+    moments:int=None, # stop after so many (default: try all)
 )->dict: # {pair: {moment: outcome}}
     "Kill and resume all pairs at all of their moments."
-    found = {}
+    path = path and Path(path)
+    stored = json.loads(path.read_text()) if path and path.exists() else dict(pairs={})
+    found, tried = stored['pairs'], 0
     for pair in pairs or combinations(FEATURES, 2):
-        whole, outcomes = None, {}
-        for moment in moments_of(pair): outcomes[moment], whole = try_pair(pair, moment, whole)
-        found[' + '.join(pair)] = outcomes
-        print(' + '.join(pair), outcomes, flush=True)
-        if path: Path(path).write_text(json.dumps(found, indent=1))
+        whole, outcomes = None, found.get(name_of(pair), {})
+        for moment in moments_of(pair):
+            if outcomes.get(moment) == 'equal': continue
+            if tried == moments: return found
+            began, tried = time.monotonic(), tried + 1
+            outcomes[moment], whole = try_pair(pair, moment, whole, seconds)
+            minutes = (time.monotonic() - began)/60
+            print(f'{name_of(pair)}, {moment}: {outcomes[moment]} ({minutes:.1f} minutes)', flush=True)
+            found[name_of(pair)] = outcomes
+            if path: _write(path, stored | dict(of=_number_of_pairs(), pairs=found))
     return found
+
+def _number_of_pairs(): return len([*combinations(FEATURES, 2)])
+
+def _write(path, found):
+    "Write JSON so that a kill leaves the old file or the new one."
+    new = path.with_suffix('.new')
+    new.write_text(json.dumps(found, indent=1) + '\n')
+    os.replace(new, path)
+
+# %% pairs.ipynb #f4f63e55
+def main():
+    "Try the pairs that have no stored result yet."
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    results = Path(__file__).resolve().parent/'results'/'pairs.json'
+    parser.add_argument('--out', default=results, help='JSON file with the results')
+    parser.add_argument('--moments', type=int, help='stop after so many (default: try all)')
+    parser.add_argument('--seconds', type=float, default=3600, help='when a run counts as hanging')
+    parser.add_argument('--pair', nargs='+', help='only these, as "Retain + LoRA"')
+    args = parser.parse_args()
+    pairs = args.pair and [tuple(pair.split(' + ')) for pair in args.pair]
+    warnings.simplefilter('ignore')
+    from transformers import GPT2LMHeadModel # noqa: F401, once for all forked processes
+    torch.set_num_threads(1)
+    remove_old_folders()
+    found = all_pairs(args.out, pairs, args.seconds, args.moments)
+    bad = {pair: found[pair] for pair in found if {*found[pair].values()} != {'equal'}}
+    print(f'{len(found)} of {_number_of_pairs()} pairs, {len(bad)} of them not equal', bad)
+    sys.exit(bool(bad))
+
+# %% pairs.ipynb #47a43a6e
+if __name__ == '__main__': main()

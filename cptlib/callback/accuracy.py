@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.learner import Recorder, ValueMetric
+from fastai.torch_core import to_device
 from fastcore.basics import patch, store_attr
+from fastprogress.fastprogress import progress_bar
 
 from .core import LeanCallback
 from ..data.loader import ValidLoader
-from ..data.schedule import COLORS
-from ..data.text import as_names
+from ..data.schedule import COLORS, legend_outside
+from ..data.text import as_names, as_number, as_state
 from ..models.check import check_model, evaluating
 from ..models.metrics import SourceStats, backward_transfer, forgetting, logits_of, retention
 
@@ -35,8 +37,8 @@ def evaluate(
     stats = SourceStats(len(loader.names), topk)
     device = next(model.parameters()).device
     with evaluating(model), torch.no_grad():
-        for x, y in loader:
-            logits = logits_of(model(x.to(device)))
+        for *inputs, y in loader:
+            logits = logits_of(model(*to_device(inputs, device)))
             stats.add(logits, y.to(device), torch.from_numpy(loader.ids.source))
     return pd.DataFrame(stats.result(), index=pd.Index(loader.names, name='source'))
 
@@ -49,7 +51,9 @@ class AccuracyTracker(LeanCallback):
         topk:int=5, # a token counts as right in `topk` if it is among the k most likely
         guarded:list=None, # names of the sources whose retention matters (default: all)
     ):
-        "Raises ValueError in `fit` for loaders that are not a mixture's or lack a guarded source."
+        """Raises ValueError for a `topk` that is no whole number. Raises ValueError in `fit` for
+        loaders that are not a mixture's or lack a guarded source."""
+        topk = as_number(topk, 'topk', 1, whole=True)
         store_attr()
         self.records = [] # a dict for each measurement: step, and [sources] arrays
         self._columns = [] # metrics that we have added to the Learner's
@@ -81,8 +85,10 @@ class AccuracyTracker(LeanCallback):
         source = torch.from_numpy(self.dl.ids.source)
         self._stats.add(logits_of(self.pred), self.yb[0], source)
 
+    def after_cancel_validate(self): self._stats = None # as a search for a learning rate does
+
     def after_validate(self):
-        if not self._records: return
+        if not self._records or self._stats is None: return
         self._now = self._stats.result()
         mixture = getattr(self.dls.train, 'mixture', None)
         step = mixture.step if mixture else self.train_iter
@@ -101,11 +107,25 @@ def _check_sources(self:AccuracyTracker):
     self.guarded = as_names(self.guarded, self.names, 'guarded source')
     check_model(self.model, self.dls.valid.sources)
 
+class _Bar(LeanCallback):
+    "A progress bar over one validation."
+    def __init__(self, parent): self.parent = parent
+
+    def before_validate(self):
+        self.bar = progress_bar(self.dl, parent=self.parent, leave=False)
+        self.bar.comment = 'before training'
+        self.bar.update(0)
+
+    def after_batch(self): self.bar.update(self.iter + 1)
+    def after_validate(self): self.bar.on_iter_end()
+
 @patch
 def _measure_before_training(self:AccuracyTracker):
-    "One validation that recorder and progress bar do not see."
-    away = [cb for cb in self.learn.cbs if isinstance(cb, Recorder) or cb.name == 'progress']
-    with self.learn.removed_cbs(away): self.learn._do_epoch_validate()
+    "One validation that the recorder does not see, with a bar if there is one for the training."
+    progress = getattr(self.learn, 'progress', None)
+    away = [cb for cb in self.learn.cbs if isinstance(cb, Recorder) or cb is progress]
+    bar = [_Bar(getattr(progress, 'mbar', None))] if progress else []
+    with self.learn.removed_cbs(away), self.learn.added_cbs(bar): self.learn._do_epoch_validate()
 
 @patch
 def _accuracy_now(self:AccuracyTracker, i): return self._now['accuracy'][i]
@@ -164,8 +184,8 @@ def state_dict(self:AccuracyTracker)->dict:
 def load_state_dict(self:AccuracyTracker,
     state:dict, # from `state_dict`
 ):
-    "Resume with the records that `state` holds."
-    self.records = state['records']
+    "Resume with the records that `state` holds. Raises ValueError if there are none."
+    self.records = as_state(state, ['records'], 'AccuracyTracker')['records']
 
 # %% ../../nbs/callback/02_accuracy.ipynb #fdf1ac25
 @patch
@@ -183,5 +203,5 @@ def plot(self:AccuracyTracker,
         ax.plot(steps, y, marker=marker, ms=4, label=name, color=color)
         ax.axhline(y[0], ls=':', lw=1, color=color)
     ax.set(xlabel='step', ylabel=metric.replace('_', ' '))
-    ax.legend(loc='center left', bbox_to_anchor=(1, .5))
+    legend_outside(ax)
     return ax

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from fastcore.basics import store_attr
 
 from .core import LeanCallback
+from ..data.text import as_names, as_number
 from ..models.metrics import logits_of
 
 # %% ../../nbs/callback/11_anchor.ipynb #68dfda3d
@@ -40,24 +41,26 @@ class AnchorOutputs(LeanCallback):
         sources:list, # names of the guarded sources
         weight:float=1., # weight of the divergence in the loss
     ):
-        "Raises ValueError in `fit` for a source that is not in the mixture."
+        "Raises ValueError for a weight below 0, and in `fit` for a source not in the mixture."
+        weight = as_number(weight, 'weight', 0)
         store_attr()
 
     def before_fit(self):
         if self.only_validates: return
-        names = self.dls.train.mixture.names
-        if unknown := set(self.sources) - set(names):
-            raise ValueError(f"guarded source {unknown.pop()!r}: the mixture has {names}")
-        self.guarded = [i for i, n in enumerate(names) if n in self.sources]
+        names = self.find_mixture().names
+        sources = as_names(self.sources, names, 'source', 'guarded')
+        self.guarded = [names.index(n) for n in sources]
         self.start = copy.deepcopy(self.model).eval().requires_grad_(False)
 
     def after_loss(self):
         guarded = np.flatnonzero(np.isin(self.dl.ids.source, self.guarded))
         if not len(guarded): return
         rows = torch.from_numpy(guarded).to(self.y.device)
-        with torch.no_grad(): start = logits_of(self.start(self.x[rows]), whole=True)
+        inputs = [x[rows] for x in self.xb]
+        with torch.no_grad(): start = logits_of(self.start(*inputs), whole=True)
         now = logits_of(self.pred, whole=True)[rows]
-        factor = self.weight*len(rows)/len(self.y)
+        targets = (self.y >= 0).sum(1)
+        factor = self.weight*targets[rows].sum()/targets.sum().clamp(min=1) # as the loss weighs them
         self.learn.loss_grad = self.loss_grad + factor*kl_from(start, now, self.y[rows])
 
     def after_fit(self): self.start = None

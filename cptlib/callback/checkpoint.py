@@ -16,13 +16,14 @@ from fastai.callback.schedule import ParamScheduler
 from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 
-from .core import (History, LeanCallback, TensorHistory, compact_logs,
-                                  first_callback, plain_logs)
+from .core import LeanCallback, compact_logs, first_callback, plain_logs
 from .state import (changed_settings, load_training_state, refuse_fixed,
                                    run_settings, saving, training_state, use_settings)
 from .store import Store, snapshot
+from ..data.history import History, TensorHistory
 from ..data.mixture import checked_changes
 from ..data.streams import Ids
+from ..data.text import as_number, as_state
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #61d27b6a
 class Ledger:
@@ -52,7 +53,8 @@ class Ledger:
     def load_state_dict(self,
         state:dict, # from `state_dict`
     ):
-        "Continue from `state`."
+        "Continue from `state`. Raises ValueError for a dict that is no such state."
+        as_state(state, ('steps', 'digest', 'sources'), 'Ledger')
         self.steps, self.digest = state['steps'], state['digest']
         self.sources = state['sources']
 
@@ -106,9 +108,9 @@ class Checkpoint(LeanCallback):
             raise ValueError(f'{path!r} is no folder; give the one for the checkpoints, '
                              'as in resume="checkpoints"')
         checked_changes(changed)
-        if (every or 1) < 1 or (minutes or 1) <= 0:
-            raise ValueError(f'every={every}, minutes={minutes}: '
-                             'save after 1 or more steps, or some minutes')
+        if every is not None: every = as_number(every, 'every', 1, whole=True)
+        if minutes is not None: minutes = as_number(minutes, 'minutes', 0, between=True)
+        keep = as_number(keep, 'keep', 1, whole=True)
         store_attr()
         self.path = str(path)
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.basics import store_attr
 
+from ..data.text import as_number, as_state
+
 # %% ../../nbs/callback/09_control.ipynb #7d2d9d32
 def filtered(
     mean, # estimated change of accuracy since the start; a number or an array
@@ -120,7 +122,8 @@ class Rule:
     def load_state_dict(self,
         state:dict, # from `state_dict`
     ):
-        "Restore the attributes from a checkpoint."
+        "Restore the attributes from a checkpoint. Raises ValueError if one that we have is missing."
+        as_state(state, self.state_dict(), type(self).__name__)
         for name, value in state.items():
             setattr(self, name, np.array(value) if isinstance(value, list) else value)
 
@@ -133,7 +136,13 @@ class PrimalDual(Rule):
         certainty:float=1.5, # standard errors by which a source must be above its line
         rate:float=.05, # how fast prices follow a violation that persists
         gain:float=1., # how much they follow its change
-    ): store_attr()
+    ):
+        "Raises ValueError for a number that is not finite, or out of its range."
+        tolerance = as_number(tolerance, 'tolerance', 0, between=True)
+        certainty = as_number(certainty, 'certainty', 0)
+        rate = as_number(rate, 'rate', 0)
+        gain = as_number(gain, 'gain', 0)
+        store_attr()
 
     def begin(self, weights, guarded):
         super().begin(weights, guarded)

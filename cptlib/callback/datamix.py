@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.learner import Recorder
-from fastcore.basics import patch, store_attr
+from fastcore.basics import patch
 
-from .core import Chunk, History, LossReader, compact_logs, plain_logs
-from ..data.schedule import COLORS
+from .core import Chunk, LossReader, compact_logs, plain_logs
+from ..data.history import History
+from ..data.schedule import COLORS, legend_outside
+from ..data.text import as_number, as_state
 from ..models.check import check_model
 
 # %% ../../nbs/callback/01_datamix.ipynb #3899e923
@@ -31,9 +33,16 @@ def _by_source(
     "Losses and rows of a chunk by source."
     is_of = source[:, None] == np.arange(n) # [streams, sources]
     rows = chunk.rows[:, :, None]*is_of # [steps, streams, sources]
+    targets = rows if chunk.targets is None else chunk.targets[:, :, None]*is_of
     with np.errstate(invalid='ignore'): # 0/0 where a source has no rows
-        loss = np.einsum('ns,nsj->nj', np.nan_to_num(chunk.loss), rows)/rows.sum(1)
+        loss = np.einsum('ns,nsj->nj', np.nan_to_num(chunk.loss), targets)/targets.sum(1)
     return loss, rows.sum(1)
+
+def _targets_by_source(chunk, source, n):
+    "Targets and rows [2, sources] that the steps of a chunk have served."
+    served = [np.bincount(ids.source, minlength=n) for ids in chunk.ids]
+    targets = np.bincount(source, chunk.targets.sum(0), minlength=n)
+    return np.stack([targets, np.sum(served, 0)])
 
 # %% ../../nbs/callback/01_datamix.ipynb #fdec2702
 class DataMix(LossReader):
@@ -43,7 +52,8 @@ class DataMix(LossReader):
     def __init__(self,
         warn_epochs:float=4, # warn when a source has been served more often than this, in epochs
     ):
-        store_attr()
+        "Raises ValueError unless `warn_epochs` is a number, 0 or more."
+        self.warn_epochs = as_number(warn_epochs, 'warn_epochs', 0)
         self._reset()
 
     def _reset(self):
@@ -51,6 +61,7 @@ class DataMix(LossReader):
         self._steps, self._counts = History(dtype=int), History(dtype=int)
         self._loss = History()
         self._has_targets = [] # one tensor for each step since the last chunk
+        self._counted = None # targets and rows [2, sources] so far
         self._warned = set() # sources, and 'loss'
         self._pending = None # weights to follow from the next step on
         self._rewind = None # state to put the mixture back to after the fit
@@ -66,6 +77,7 @@ class DataMix(LossReader):
         if hasattr(self.learn, 'lr_finder'): # a search for a learning rate uses up no data
             self._rewind = self.mixture.state_dict()
         if pending is not None: self.mixture.set_weights(pending)
+        self._counted = np.zeros((2, len(self.mixture.sources)))
         self._running = True
         self._waited = self.dls.train.wait
         self._before = np.array([d['rows'] for d in self.mixture.delivered().values()])
@@ -118,6 +130,8 @@ def take(self:DataMix,
     self._steps.extend(chunk.step)
     self._loss.extend(loss)
     self._counts.extend(rows)
+    if chunk.targets is not None:
+        self._counted += _targets_by_source(chunk, self.mixture.streams.source, n)
     self._warn_of_repetition(int(chunk.step[-1]) + 1)
     self._warn_of_nan(chunk)
 
@@ -157,6 +171,8 @@ def _warn_of_masks(self:DataMix, step):
 @patch(as_prop=True)
 def log(self:DataMix)->pd.DataFrame:
     "Training loss [steps, sources] in nats; NaN where a batch held no row of a source."
+    losses = vars(self).get('loss_log')
+    if losses is not None and losses.world == 1: losses.fetch() # an interrupt leaves some waiting
     names = self.mixture.names
     if not self._steps: return pd.DataFrame(columns=names)
     step = pd.Index(np.asarray(self._steps), name='step')
@@ -171,11 +187,24 @@ def _served(self:DataMix):
 @patch
 def table(self:DataMix,
     last:int=50, # steps over which the training loss is averaged
-)->pd.DataFrame: # one row a source: rows, tokens, share, epochs, loss
-    "Rows, tokens, share and epochs delivered so far, and the training loss, of each source."
+)->pd.DataFrame: # one row a source: rows, tokens, targets, share, epochs, loss
+    """Rows, tokens, share and epochs delivered so far, and the training loss, of each source.
+
+    `targets` says how many of the tokens were targets, from the steps of the log."""
     delivered = pd.DataFrame(self.mixture.delivered()).T
     delivered = delivered.assign(loss=self.log.tail(last).mean())
-    return delivered.astype(dict(rows=int, tokens=int)).rename_axis('source')
+    targets = delivered['tokens']*self._target_share()
+    delivered.insert(2, 'targets', targets.round())
+    whole = dict(rows=int, tokens=int, targets=int)
+    return delivered.astype(whole).rename_axis('source')
+
+@patch
+def _target_share(self:DataMix):
+    "Share of the tokens of each source that were targets; 1 before any was served."
+    if self._counted is None: return 1
+    targets, rows = self._counted
+    tokens = rows*self.mixture.row_len
+    return np.divide(targets, tokens, out=np.ones(len(tokens)), where=tokens > 0)
 
 @patch(as_prop=True)
 def data_wait(self:DataMix)->float:
@@ -199,14 +228,15 @@ def state_dict(self:DataMix)->dict:
     "The log, and what else a resumed fit needs."
     self.loss_log.fetch()
     return dict(steps=self._steps.copy(), loss=self._loss.copy(), rows=self._counts.copy(),
-                before=self._before, names=list(self.mixture.names),
+                before=self._before, names=list(self.mixture.names), targets=self._counted,
                 warned=sorted(self._warned), seconds=self._seconds)
 
 @patch
 def load_state_dict(self:DataMix,
     state:dict, # from `state_dict`, perhaps of a mixture with other sources
 ):
-    "Resume with the log that `state` holds."
+    "Resume with the log that `state` holds. Raises ValueError for a dict that is no such state."
+    as_state(state, ('steps', 'loss', 'rows', 'before', 'names', 'warned', 'seconds'), 'DataMix')
     was, names = list(state['names']), list(self.mixture.names)
     def of_ours(key): # columns as in this mixture
         if was == names: return state[key]
@@ -217,6 +247,7 @@ def load_state_dict(self:DataMix,
     self._loss = History.resumed(of_ours('loss'))
     self._counts = History.resumed(of_ours('rows'), dtype=int)
     self._before = np.ravel(of_ours('before')).astype(int)
+    if 'targets' in state: self._counted = of_ours('targets') # an older state has none
     self._warned = set(state['warned'])
     self._seconds = state['seconds']
     self.new_log()
@@ -245,7 +276,7 @@ def _plot_losses(self:DataMix, ax):
         begins = epoch.index[epoch[name].diff() > 0]
         ax.plot(begins, log[name].loc[begins], '|', color=color, ms=14, mew=2)
     ax.set(ylabel='training loss (nats)')
-    ax.legend(title='| epoch begins', loc='center left', bbox_to_anchor=(1, .5))
+    legend_outside(ax, title='| epoch begins')
 
 @patch
 def plot(self:DataMix): # axes of the losses

@@ -15,19 +15,22 @@ import torch
 from fastai.learner import Recorder
 from fastcore.basics import patch, store_attr
 
-from .core import Chunk, History, LossReader
+from .core import Chunk, LossReader
 from ..clunk.detect import OnlineClunk
 from ..clunk.paired import ABOUT_AVERAGES, OnlinePaired, with_pairs
 from ..clunk.verdict import Boundary, ClunkReport, judge, probe_gap
 from ..clunk.verdict import advice as advice_on
+from ..data.history import History
 from ..data.loader import evenly, to_xy
 from ..data.streams import source_of
 from ..data.streams import check_sources
-from ..data.text import as_names
+from ..data.text import as_names, as_number, as_state
 from ..models.check import evaluating
 from ..models.metrics import logits_of, rowwise_loss, token_losses
 
 # %% ../../nbs/callback/03_detector.ipynb #fad517a9
+_OF_STREAM = 'series', 'starts', 'flags', 'at', 'epoch', 'pairs' # what a state has of each stream
+
 class FollowedStream:
     "The losses and epochs of one stream, and the tests at its epoch boundaries."
     def __init__(self,
@@ -66,7 +69,8 @@ class FollowedStream:
     def load_state_dict(self,
         state:dict, # from `state_dict`
     ):
-        "Resume a new stream where `state` was taken."
+        "Resume a new stream where `state` was taken. Raises ValueError for no such state."
+        as_state(state, _OF_STREAM, 'FollowedStream')
         losses, starts = np.asarray(state['series']).tolist(), state['starts']
         ends = [*starts[1:], len(losses)]
         for k, (start, end) in enumerate(zip(starts, ends)):
@@ -107,13 +111,14 @@ def losses_of_rows(
     tokens:np.ndarray, # [rows, row_len+1] token ids
     bs:int=32, # rows at a time
     pad:int=None, # token id that pads packed rows; None if they are not packed
+    apart:bool=False, # keep the documents of a row apart?
 )->np.ndarray: # [rows] nats
     "Loss of each row in evaluation mode, without gradients. The model is left as it was."
     device, losses = next(model.parameters()).device, []
     with evaluating(model), torch.no_grad():
         for i in range(0, len(tokens), bs):
-            x, y = to_xy(tokens[i:i+bs], device, pad)
-            nll = token_losses(logits_of(model(x)), y)
+            *inputs, y = to_xy(tokens[i:i+bs], device, pad, apart=apart)
+            nll = token_losses(logits_of(model(*inputs)), y)
             losses.append(rowwise_loss(nll, y))
     return torch.cat(losses).cpu().numpy()
 
@@ -127,7 +132,10 @@ class ClunkDetector(LossReader):
         probe:dict=None, # {source name: `Source` of the same kind of rows, never trained on}
         probe_rows:int=256, # rows on each side of the probe
     ):
-        "Raises ValueError in `fit` for a probe of a source that the mixture does not have."
+        """Raises ValueError for a bad number. Raises ValueError in `fit` for a probe of a source
+        that the mixture does not have."""
+        alpha = as_number(alpha, 'alpha', 0, 1, between=True)
+        probe_rows = as_number(probe_rows, 'probe_rows', 1, whole=True)
         store_attr()
         self.streams = {} # {name: `FollowedStream`}
 
@@ -198,9 +206,10 @@ def _probe_source(self:ClunkDetector, i, never, step):
         once.append(plan.row[(plan.source == i) & (plan.epoch == 1)])
     once = np.concatenate(once)[:self.probe_rows]
     source, some = self.mixture.sources[i], evenly(len(never), self.probe_rows)
-    unseen = losses_of_rows(self.model, never.take(some), pad=never.pad)
-    seen = losses_of_rows(self.model, source.take(once), pad=source.pad)
-    return probe_gap(unseen, seen)
+    def measure(of, rows):
+        losses = losses_of_rows(self.model, of.take(rows), pad=of.pad, apart=of.apart)
+        return losses[np.isfinite(losses)] # a row without targets has no loss
+    return probe_gap(measure(never, some), measure(source, once))
 
 # %% ../../nbs/callback/03_detector.ipynb #3d3b7313
 @patch
@@ -297,9 +306,11 @@ def state_dict(self:ClunkDetector)->dict:
 def load_state_dict(self:ClunkDetector,
     state:dict, # from `state_dict`, perhaps of a mixture with other sources
 ):
-    "Resume where `state` was taken; a source that is new since then starts empty."
+    """Resume where `state` was taken; a source that is new since then starts empty.
+
+    Raises ValueError for a dict that is no such state."""
+    as_state(state, (*_OF_STREAM, 'taken', 'gap', 'to_probe'), 'ClunkDetector')
     self._begin()
     self._taken, self._gap, self._to_probe = (state[k] for k in ('taken', 'gap', 'to_probe'))
-    of_stream = 'series', 'starts', 'flags', 'at', 'epoch', 'pairs'
     for name in set(self.names) & set(state['series']):
-        self.streams[name].load_state_dict({key: state[key].get(name) for key in of_stream})
+        self.streams[name].load_state_dict({key: state[key].get(name) for key in _OF_STREAM})

@@ -24,6 +24,7 @@ from .state import load_training_state, saving, training_state
 from .store import read_snapshot, restore, snapshot, step_of
 from ..data.mixture import Mixture
 from ..data.streams import Ids
+from ..data.text import as_number, as_state
 
 # %% ../../nbs/callback/08_guard.ipynb #2756205e
 def spike_score(
@@ -55,6 +56,10 @@ class Rolling:
         sigma:float=6., # standard deviations above the median that make a spike
         device='cpu', # where the values are
     ):
+        "Raises ValueError for a number that is not finite, not whole, or out of its range."
+        k = as_number(k, 'k', 1, whole=True)
+        window = as_number(window, 'window', 2, whole=True)
+        sigma = as_number(sigma, 'sigma', 0, between=True)
         store_attr()
         self.values = torch.full((window, k), torch.nan, device=device)
         self.rows = torch.zeros(window, k, device=device)
@@ -84,7 +89,8 @@ class Rolling:
     def load_state_dict(self,
         state:dict, # from `state_dict`
     ):
-        "Continue with the values of `state`."
+        "Continue with the values of `state`. Raises ValueError for a dict that is no such state."
+        as_state(state, ('values', 'rows', 'at'), 'Rolling')
         self.values = state['values'].to(self.device, copy=True)
         self.rows = state['rows'].to(self.device, copy=True)
         self.at = state['at']
@@ -117,7 +123,7 @@ def empty_rows(
     x, y = xb[0].clone(), yb[0].clone()
     at = torch.from_numpy(places).to(x.device)
     x[at], y[at] = 0, -100
-    return (x, *xb[1:]), (y, *yb[1:])
+    return (x, *xb[1:]), (y, *yb[1:]) # positions stay: they do not depend on tokens
 
 # %% ../../nbs/callback/08_guard.ipynb #c0de1007
 @dataclass
@@ -147,6 +153,8 @@ class SpikeJudge:
         within:int=32, # skipped steps count together if they come within this many steps
         device='cpu', # where losses and gradients are
     ):
+        "Raises ValueError for a number that is not finite, not whole, or out of its range."
+        within = as_number(within, 'within', 1, whole=True)
         store_attr('mixture,sigma,within')
         self.names = [*mixture.schedule.names, 'gradient']
         self.rolling = Rolling(len(self.names), window, sigma, device)
@@ -312,7 +320,8 @@ def state_dict(self:SpikeJudge)->dict:
 def load_state_dict(self:SpikeJudge,
     state:dict, # from `state_dict`
 ):
-    "Continue with what `state` has seen."
+    "Continue with what `state` has seen. Raises ValueError for a dict that is no such state."
+    as_state(state, ('rolling', 'ledger', 'blamed', 'trouble'), 'SpikeJudge')
     self.rolling.load_state_dict(state['rolling'])
     self.ledger, self.blamed = state['ledger'], state['blamed']
     self.trouble = state['trouble']
@@ -341,7 +350,8 @@ class StateCopies:
     def __init__(self,
         most:int=2, # states to keep in memory
     ):
-        self.most, self._copies = most, []
+        "Raises ValueError unless `most` is a whole number, 1 or more."
+        self.most, self._copies = as_number(most, 'most', 1, whole=True), []
 
     def __len__(self): return len(self._copies)
 
@@ -476,10 +486,16 @@ class SpikeGuard(LeanCallback):
         lower:float=1., # factor of the learning rate at each rollback, above 0 and at most 1
         limit:int=5, # rollbacks before the training is stopped
     ):
-        "Raises ValueError for a bad `lower`; `fit` raises RuntimeError if rollbacks do not help."
-        if not 0 < lower <= 1:
-            raise ValueError(f'lower={lower}: the learning rate is multiplied by it; '
-                             'give a number above 0, at most 1')
+        "Raises ValueError for a bad number; `fit` raises RuntimeError if rollbacks do not help."
+        sigma = as_number(sigma, 'sigma', 0, between=True)
+        window = as_number(window, 'window', 2, whole=True)
+        patience = as_number(patience, 'patience', 1, whole=True)
+        within = as_number(within, 'within', 1, whole=True)
+        if every is not None: every = as_number(every, 'every', 1, whole=True)
+        margin = as_number(margin, 'margin', 0, whole=True)
+        lower = as_number(lower, 'lower', 0, 1)
+        if not lower: raise ValueError('lower is 0, and would end the training; give a factor above 0')
+        limit = as_number(limit, 'limit', 0, whole=True)
         store_attr()
         self.judge = None
 
@@ -606,7 +622,8 @@ def state_dict(self:SpikeGuard)->dict:
 def load_state_dict(self:SpikeGuard,
     state:dict, # from `state_dict`
 ):
-    "Continue with what `state` has seen and done."
+    "Continue with what `state` has seen and done. Raises ValueError for no such state."
+    as_state(state, ('left_out', 'factor', 'times', 'lr'), 'SpikeGuard')
     self.judge.load_state_dict(state)
     self.left_out = {*state['left_out']}
     self.factor, self.times, self._lr = state['factor'], state['times'], state['lr']

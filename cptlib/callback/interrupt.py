@@ -23,6 +23,7 @@ from .core import LeanCallback, first_callback
 from .state import load_training_state, training_state
 from .steps import AccumulateTargets
 from ..data.mixture import Mixture
+from ..data.text import as_number
 
 # %% ../../nbs/callback/15_interrupt.ipynb #042f4a74
 @dataclass
@@ -42,6 +43,11 @@ class Halt:
     held:dict=field(default_factory=dict) # a gradient that is being accumulated
     ledger:dict=None # of a `Checkpoint`
     tables:list=None # of a `Checkpoint`
+
+    def __post_init__(self):
+        self.every = as_number(self.every, 'every', 1, whole=True)
+        for name in ('start', 'step', 'epoch', 'done'):
+            setattr(self, name, as_number(getattr(self, name), name, 0, whole=True))
 
     def holds(self, mixture)->bool:
         "Whether the fit can be continued: nothing else has trained on its mixture since."
@@ -63,7 +69,8 @@ class Course(LeanCallback):
     order = TrainEvalCallback.order + .5 # its counters are right by then
 
     def __init__(self, mixture, start, every, passes, rates, halt=None):
-        self.mixture, self.start, self.passes = mixture, start, passes
+        self.mixture, self.start = mixture, start
+        self.passes = as_number(passes, 'passes', 1, whole=True)
         self.total = mixture.steps - start
         self.begin_at = halt
         first = (halt.step, halt.epoch, halt.done) if halt else (mixture.step, 0, 0)

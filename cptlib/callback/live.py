@@ -19,6 +19,7 @@ from .core import LeanCallback
 from ..clunk.changepoint import window_size
 from ..clunk.verdict import Boundary
 from ..data.schedule import COLORS
+from ..data.text import as_number
 
 # %% ../../nbs/callback/04_live.ipynb #804d19fe
 def in_words(
@@ -68,7 +69,8 @@ class LiveClunk(LeanCallback):
         seconds:float=2., # least time between two updates
         picture:bool=None, # draw a plot, or print lines (default: draw in a notebook)
     ):
-        "Raises ValueError in `fit` without a `ClunkDetector`."
+        "Raises ValueError for `seconds` below 0, and in `fit` without a `ClunkDetector`."
+        seconds = as_number(seconds, 'seconds', 0)
         store_attr()
 
     def before_fit(self):

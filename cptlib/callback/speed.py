@@ -14,6 +14,7 @@ from fastai.callback.fp16 import MixedPrecision
 from fastcore.basics import store_attr
 
 from .core import LeanCallback
+from ..data.text import as_number, as_state
 
 # %% ../../nbs/callback/13_speed.ipynb #0913b135
 def bf16_helps(
@@ -80,9 +81,12 @@ class ShortRowsFirst(LeanCallback):
         multiple:int=8, # lengths are multiples of this
     ):
         "Raises ValueError for rows without tokens, and for a share not above 0 and up to 1."
-        if not 0 < until <= 1 or first < 1:
-            raise ValueError(f"first={first}, until={until}: at least one token, "
-                             "and a share of training above 0, up to 1")
+        first = as_number(first, 'first', 1, whole=True)
+        until = as_number(until, 'until', 0, 1)
+        if not until:
+            raise ValueError('until is 0; give a share of the training above 0, or leave '
+                             'ShortRowsFirst out')
+        multiple = as_number(multiple, 'multiple', 1, whole=True)
         store_attr()
         self.tokens_read = 0
 
@@ -90,10 +94,10 @@ class ShortRowsFirst(LeanCallback):
         if not self.only_validates: self.tokens_read = 0
 
     def before_batch(self):
-        full = self.x.shape[1]
+        full = self.xb[0].shape[1]
         n = row_length(self.pct_train, full, self.first, self.until, self.multiple)
-        x, y = self.x[:, :n], self.y[:, :n]
-        self.learn.xb, self.learn.yb = (x,), (y,)
+        y = self.y[:, :n]
+        self.learn.xb, self.learn.yb = tuple(x[:, :n] for x in self.xb), (y,)
         self.tokens_read += y.numel()
 
     def state_dict(self)->dict:
@@ -103,5 +107,5 @@ class ShortRowsFirst(LeanCallback):
     def load_state_dict(self,
         state:dict, # from `state_dict`
     ):
-        "Resume counting where `state` was taken."
-        self.tokens_read = state['tokens_read']
+        "Resume counting where `state` was taken. Raises ValueError for no such state."
+        self.tokens_read = as_state(state, ['tokens_read'], 'ShortRowsFirst')['tokens_read']

@@ -22,7 +22,7 @@ from fastai.optimizer import OptimWrapper
 from fastai.torch_core import get_model, to_device
 from fastcore.foundation import L
 
-from ..data.text import fingerprint_diff
+from ..data.text import as_state, fingerprint_diff
 
 # %% ../../nbs/callback/06_state.ipynb #b6015c04
 def random_state()->dict:
@@ -154,7 +154,8 @@ def training_state(
     recorder = dict(n=len(learn.recorder.lrs), smooth=smooth.val, count=smooth.count)
     callbacks = {name: cb.state_dict() for name, cb in _with_state(learn.cbs).items()}
     fit = dict(train_iter=learn.train_iter, pct_train=learn.pct_train,
-               mixture=learn.dls.train.mixture.state_dict(), weights=_shapes(learn.model),
+               mixture=learn.dls.train.mixture.state_dict(compact=True),
+               weights=_shapes(learn.model),
                validation=_validation(learn), optimizer=_describe(learn.opt),
                tokenizer=_fingerprint(learn.model),
                scaler=scaler.state_dict() if hasattr(scaler, 'state_dict') else None)
@@ -179,6 +180,7 @@ def load_training_state(
     changed=(), # what of the mixture may differ: 'bs', 'steps', 'schedule', 'sources'
 )->list: # names of callbacks that are not in the state
     "Restore a state. Raises ValueError naming what does not fit, before changing anything."
+    as_state(state, ('model', 'optimizer', 'random', 'recorder', 'callbacks', 'fit'), 'training')
     fit, recorder = state['fit'], state['recorder']
     _check_parts(learn, fit)
     learn.dls.train.mixture.load_state_dict(fit['mixture'], changed)

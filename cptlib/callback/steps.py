@@ -13,6 +13,7 @@ from fastai.callback.all import GradientAccumulation
 from fastai.callback.core import CancelBatchException, TrainEvalCallback
 
 from .core import LeanCallback
+from ..data.text import as_number
 
 # %% ../../nbs/callback/14_steps.ipynb #ff68290d
 class AccumulateTargets(GradientAccumulation):
@@ -21,8 +22,9 @@ class AccumulateTargets(GradientAccumulation):
         n_acc:int, # rows of a step on this process
         world:int=1, # processes whose gradients are averaged
     ):
-        super().__init__(n_acc)
-        self.processes = world
+        "Raises ValueError unless both are whole numbers, 1 or more."
+        super().__init__(as_number(n_acc, 'n_acc', 1, whole=True))
+        self.processes = as_number(world, 'world', 1, whole=True)
 
     def before_fit(self):
         self.count = 0 # rows so far

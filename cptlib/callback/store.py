@@ -20,8 +20,9 @@ from fastcore.foundation import L
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from .core import BLOCK, History, rebuilt
 from ..data.disk import file_hash, new_folder, seal_of
+from ..data.history import BLOCK, History, rebuilt
+from ..data.text import as_number
 try: import fcntl
 except ImportError: fcntl = None # Windows: no lock
 
@@ -278,7 +279,7 @@ class Store:
         write:bool=True, # False: only read, as all but one process of a parallel training do
     ):
         "Raises ValueError for keep < 1, RuntimeError if the folder is in use, OSError if read-only."
-        if keep < 1: raise ValueError(f'keep={keep}: keep at least the last checkpoint')
+        keep = as_number(keep, 'keep', 1, whole=True)
         store_attr('keep,write')
         self.path = Path(path).absolute()
         self.saving, self.losses = None, {} # the save under way; {name: validation loss or None}

@@ -31,16 +31,16 @@ def window_size(
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #62f11def
 # numbers of the columns: the curves that we fit, then the losses
-LEVEL, SLOPE, KINK, CURVE, JUMP, BEND, LOSS = range(7)
+LEVEL, SLOPE, KINK, CURVE, JUMP, BEND, WIGGLE, LOSS = range(8)
 
 @lru_cache(maxsize=64) # most boundaries of a run have the same window
 def design(
     h:int, # steps on each side of the boundary
-)->np.ndarray: # [2h, 6]
-    "Return the six curves that we fit to a window: 1, t, |t|, t^2, -1(t>0) and t^3."
+)->np.ndarray: # [2h, 7]
+    "Return the curves of a window: 1, t, |t|, t^2, -1(t>0), t^3 and t^5."
     t = (np.arange(-h, h) + 0.5) / h
     jump = -(t > 0).astype(float)
-    return np.stack([np.ones_like(t), t, np.abs(t), t*t, jump, t**3], axis=1)
+    return np.stack([np.ones_like(t), t, np.abs(t), t*t, jump, t**3, t**5], axis=1)
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #e17fe2d2
 def clip_spikes(
@@ -184,7 +184,7 @@ class Jump:
     n: int # steps in the shorter epoch
     h: int # steps used on each side
     rho: float # mean autocorrelation of the (block-averaged) noise
-    coef: tuple # coefficients of the six columns of the design
+    coef: tuple # coefficients of the first six columns of the design
     slope_change: SlopeChange = SlopeChange() # at the boundary; NaN where it was not tested
 
     def __post_init__(self):
@@ -192,7 +192,8 @@ class Jump:
 
     def fit(self)->tuple: # steps from the boundary [2h], and the fitted loss there [2h], nats
         "Return the fitted curve, for a picture."
-        return np.arange(-self.h, self.h), design(self.h) @ np.array(self.coef)
+        curves = design(self.h)[:, :len(self.coef)]
+        return np.arange(-self.h, self.h), curves @ np.array(self.coef)
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #32e16ec7
 def _window_losses(before, after, h):
@@ -200,48 +201,57 @@ def _window_losses(before, after, h):
     return np.concatenate([before[len(before)-h:], after[:h]]).astype(float)
 
 def _blocks(y, h):
-    "Return block means [N, 7] of the design and of the losses `y` [2h], with spikes clipped."
+    "Return block means [N, 8] of the design and of the losses `y` [2h], with spikes clipped."
     X = design(h)
-    return block_means(np.column_stack([X, clip_spikes(y, X)]), h)
+    return block_means(np.column_stack([X, clip_spikes(y, X[:, :WIGGLE])]), h)
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #f1987349
-def _asking(column, bent):
-    "List the columns of a fit: the one we ask about comes last, then the losses."
-    curves = [LEVEL, SLOPE, KINK, CURVE, BEND, JUMP] if bent else [LEVEL, SLOPE, KINK, CURVE, JUMP]
-    others = [c for c in curves if c != column]
-    return [*others, column, LOSS]
+# columns of a fit
+STRAIGHT = LEVEL, SLOPE, KINK, CURVE, JUMP
+BENT = *STRAIGHT, BEND
+WIGGLY = *BENT, WIGGLE
 
-def _products(Z, columns):
-    "Return cross-products at every rho [75, c, c] of some columns of `Z`."
+class _Products(NamedTuple):
+    "What the fits of a window need."
+    M: np.ndarray # cross-products at every rho [75, 8, 8]
+    N: int # blocks
+
+    def effect(self, column, shape):
+        "Return the coefficient of one column of a fit, as a `StudentMixture`."
+        return _last_column(self.of(column, shape), len(shape), self.N)
+
+    def of(self, column, shape):
+        "Return the cross-products of a fit; the column that we ask about comes last, then the losses."
+        columns = np.array([*[c for c in shape if c != column], column, LOSS])
+        return self.M[:, columns[:, None], columns]
+
+def _products(Z):
+    "Return the `_Products` of block means [N, 8]."
     rounding = 1e-7 * max(np.abs(Z[:, LOSS]).max(), 1e-30) # losses are float32
-    M = _cross_products(Z, rounding)
-    return M[:, columns][:, :, columns]
-
-def _effect(Z, column, bent):
-    "Return the coefficient of one column, as a `StudentMixture`."
-    columns = _asking(column, bent)
-    return _last_column(_products(Z, columns), len(columns) - 1, len(Z))
+    return _Products(_cross_products(Z, rounding), len(Z))
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #a2b3ebff
 class DropFit(NamedTuple):
     "A fitted window."
     mixture: StudentMixture # of the drop, nats
-    coef: np.ndarray # coefficients of the design [6]
+    coef: np.ndarray # coefficients of the first six columns of the design [6]
     bent: bool # whether the bend is part of the fit
+    products: _Products # for further questions
+    ci: tuple = (np.nan, np.nan) # 95 % interval of the drop, nats
 
-def _fit(Z, bent):
-    "Fit the drop and the rest of the curve, with or without the bend."
-    columns = _asking(JUMP, bent)
-    M = _products(Z, columns)
-    mix = _last_column(M, len(columns) - 1, len(Z))
+def _fit(products, shape):
+    "Fit the drop and the rest of the curve."
+    M = products.of(JUMP, shape)
+    mix = _last_column(M, len(shape), products.N)
     mean_rho = mix.weight @ RHO
     at_mean = M[np.abs(RHO - mean_rho).argmin()]
-    rest = len(columns) - 2
+    rest = len(shape) - 1
     target = at_mean[:rest, -1] - mix.mean * at_mean[:rest, rest]
     coef = np.zeros(6)
-    coef[columns[:rest]] = np.linalg.solve(at_mean[:rest, :rest], target)
+    others = [c for c in shape if c != JUMP]
+    coef[others] = np.linalg.solve(at_mean[:rest, :rest], target)
     coef[JUMP] = mix.mean
-    return DropFit(mix, coef, bent)
+    return DropFit(mix, coef, BEND in shape, products)
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #56221710
 def starts_steep(
@@ -263,26 +273,40 @@ def _bias(before, after, h, H):
     "Return the bias of the drop, nats, from a bend that shows within `H` steps a side; else 0."
     if H <= h or starts_steep(before): return 0.
     y = _window_losses(before, after, H)
-    bend = _effect(_blocks(y - np.median(y), H), BEND, bent=True)
+    bend = _products(_blocks(y - np.median(y), H)).effect(BEND, BENT)
     if not abs(bend.mean) > 2.5*bend.sd: return 0.
     return 0.4 * abs(bend.mean) * (h/H)**3
 
+# %% ../../nbs/clunk/00_changepoint.ipynb #f8e4b742
+def _doubtful(effect): return abs(effect.mean) > 0.5*effect.sd
+
+def _interval(products, mix, bend, bent):
+    "Return the 95 % interval of the drop, widened by the fit with one more curve if in doubt."
+    lo, hi = _quantiles(mix, [0.025, 0.975])
+    further = products.effect(WIGGLE, WIGGLY) if bent else bend
+    if not _doubtful(further): return float(lo), float(hi)
+    more = products.effect(JUMP, WIGGLY if bent else BENT)
+    low, high = _quantiles(more, [0.025, 0.975])
+    return float(min(lo, low)), float(max(hi, high))
+
 # %% ../../nbs/clunk/00_changepoint.ipynb #7cbb66e4
 def fit_drop(
-    Z:np.ndarray, # block means of design and losses [N, 7]
+    Z:np.ndarray, # block means of design and losses [N, 8]
     before:np.ndarray, # losses up to the boundary, nats
     after:np.ndarray, # losses from the boundary on, nats
     n:int, # steps in the shorter epoch
     h:int, # steps in the window, on each side
 )->DropFit:
     "Fit the drop, with a bend where the window or the whole epochs show one."
-    bend = _effect(Z, BEND, bent=True)
+    products = _products(Z)
+    bend = products.effect(BEND, BENT)
     bent = abs(bend.mean) > 2.5*bend.sd
-    fit = _fit(Z, bent)
-    if bent: return fit
-    whole = min(n, len(before), len(after), MAX_WINDOW)
-    biased = _bias(before, after, h, whole) > 0.5*fit.mixture.sd
-    return _fit(Z, True) if biased else fit
+    fit = _fit(products, BENT if bent else STRAIGHT)
+    if not bent:
+        whole = min(n, len(before), len(after), MAX_WINDOW)
+        bent = _bias(before, after, h, whole) > 0.5*fit.mixture.sd
+        if bent: fit = _fit(products, BENT)
+    return fit._replace(ci=_interval(products, fit.mixture, bend, bent))
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #713f2149
 class Window(NamedTuple):
@@ -304,18 +328,17 @@ def window_sides(
     return Window(n, h)
 
 def as_jump(
-    mix:StudentMixture, # the drop, nats
-    coef:np.ndarray, # coefficients of the design [6]
+    fit:DropFit, # what `fit_drop` returned
     n:int, # steps in the shorter epoch
     h:int, # steps in the window, on each side
     alpha:float, # level for the detectable drop
 )->Jump:
     "Turn a fit into a `Jump`."
-    curve = design(h) @ coef
-    lo, hi = _quantiles(mix, [0.025, 0.975])
+    mix = fit.mixture
+    curve = design(h)[:, :WIGGLE] @ fit.coef
     def slope(side): return float((side[-1] - side[0]) / (h - 1))
     return Jump(
-        drop=mix.mean, ci=(float(lo), float(hi)),
+        drop=mix.mean, ci=fit.ci,
         p=mix.below(0), p_rise=mix.above(0),
         se=mix.sd, df=mix.df,
         detectable=detectable_drop(mix.sd, mix.df, alpha),
@@ -323,12 +346,12 @@ def as_jump(
         slopes=(slope(curve[:h]), slope(curve[h:])),
         n=int(n), h=h,
         rho=float(mix.weight @ RHO),
-        coef=tuple(map(float, coef)))
+        coef=tuple(map(float, fit.coef)))
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #afbaf128
-def _slope_change(Z, bent, h):
+def _slope_change(fit, h):
     "Return the `SlopeChange` at the boundary, from twice the coefficient of |t|."
-    kink = _effect(Z, KINK, bent)
+    kink = fit.products.effect(KINK, BENT if fit.bent else STRAIGHT)
     return SlopeChange(2*kink.mean/h, 2*min(kink.below(0), kink.above(0)))
 
 def boundary_test(
@@ -346,9 +369,9 @@ def boundary_test(
     y = _window_losses(before, after, h)
     zero = np.median(y)
     Z = _blocks(y - zero, h)
-    mix, coef, bent = fit_drop(Z, before, after, n, h)
-    coef[LEVEL] += zero
-    return replace(as_jump(mix, coef, n, h, alpha), slope_change=_slope_change(Z, bent, h))
+    fit = fit_drop(Z, before, after, n, h)
+    fit.coef[LEVEL] += zero
+    return replace(as_jump(fit, n, h, alpha), slope_change=_slope_change(fit, h))
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #21613f40
 def holm(

@@ -125,7 +125,7 @@ def step_offset(
 )->StepPlace:
     "Find the place in the window where a step down fits best."
     around = np.concatenate([before[len(before)-h:], after[:h]])
-    y = clip_spikes(around, design(h))
+    y = clip_spikes(around, design(h)[:, :BEND + 1])
     t = design(h)[:, SLOPE]
     cubic = np.stack([t**0, t, t**2, t**3], 1)
     Q = np.linalg.qr(cubic)[0]
@@ -154,6 +154,21 @@ def order_ratio(
     fall = before.tail[-h:].mean() - after.tail[-h:].mean()
     return float(fall / jump.drop)
 
+# %% ../../nbs/clunk/01_confounds.ipynb #a126f766
+def step_flags(
+    before:EpochEnds, # the epoch before the boundary
+    after:EpochEnds, # the epoch after it
+    jump:Jump, # at the boundary
+)->list: # names of the flags raised, keys of `FLAGS`
+    "Return the flags that ask where a drop comes from: the order of the data, and its place."
+    if jump.p >= 0.025: return []
+    flags = []
+    if order_ratio(before, after, jump) < 0.5: flags.append('order within the epoch')
+    place = step_offset(before.tail, after.head, jump.h)
+    far = abs(place.offset) > max(2, jump.h/16)
+    if far and place.gain > 4: flags.append('off the boundary')
+    return flags
+
 # %% ../../nbs/clunk/01_confounds.ipynb #91b55466
 def loss_flags(
     before:EpochEnds, # the epoch before the boundary
@@ -164,12 +179,7 @@ def loss_flags(
     flags = []
     if looks_smoothed(before.tail, after.head): flags.append('smoothed')
     if restart_ratio(before) > 6: flags.append('restarting mean')
-    if jump.ci[0] <= 0: return flags
-    if order_ratio(before, after, jump) < 0.5: flags.append('order within the epoch')
-    place = step_offset(before.tail, after.head, jump.h)
-    far = abs(place.offset) > max(2, jump.h/16)
-    if far and place.gain > 4: flags.append('off the boundary')
-    return flags
+    return flags + step_flags(before, after, jump)
 
 # %% ../../nbs/clunk/01_confounds.ipynb #ccf10841
 def _moves(a, b):
@@ -232,7 +242,7 @@ def _control_moves(jump, control):
     before, after = (np.asarray(c, float)[np.isfinite(c)] for c in control)
     if min(len(before), len(after)) <= MIN_WINDOW + 1: return False
     theirs = boundary_test(before, after)
-    return theirs.ci[0] > 0 and theirs.drop > 0.25*jump.drop
+    return theirs.p < 0.025 and theirs.drop > 0.25*jump.drop
 
 def context_flags(
     jump:Jump, # at the boundary

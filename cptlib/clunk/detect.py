@@ -14,7 +14,8 @@ import numpy as np
 from fastcore.basics import patch
 from .changepoint import MAX_WINDOW, MIN_WINDOW, shared_step, window_size
 from .confounds import EpochEnds
-from .verdict import Boundary, ClunkReport, advised, judge, measure_boundary, probe_gap
+from .verdict import Boundary, ClunkReport, advised, check_alpha, judge
+from .verdict import measure_boundary, probe_gap
 
 # %% ../../nbs/clunk/03_detect.ipynb #c63d5841
 _all_ = ['Boundary', 'ClunkReport', 'judge', 'probe_gap']
@@ -186,9 +187,7 @@ def detect_clunks(
     """Find steps down in the training loss at epoch boundaries.
 
     Raises ValueError for a log that cannot be read."""
-    if not 0 < alpha < 1:
-        raise ValueError(f'alpha {alpha} is not a probability; '
-                         'give the accepted share of false alarms, e.g. 0.01')
+    check_alpha(alpha)
     many = isinstance(losses, dict)
     if many and not losses: raise ValueError('No sources; give {name: losses}')
     named = losses if many else {'loss': losses}
@@ -216,7 +215,8 @@ class OnlineClunk:
         source:str='loss', # name of the source
         alpha:float=0.01, # false alarms accepted per run
     ):
-        self.source, self.alpha = source, alpha
+        "Raises ValueError for an `alpha` that is no probability."
+        self.source, self.alpha = source, check_alpha(alpha)
         self.step, self.dropped = 0, 0 # steps taken, and those of them left out
         self.passed = [] # measured boundaries of finished epochs
         self.before = None # `EpochEnds` of the epoch before the last boundary

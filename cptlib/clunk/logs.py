@@ -17,6 +17,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -240,14 +241,26 @@ def _decimal_point(text):
     "Turn a decimal comma into a point."
     return re.sub(r'^(-?\d+),(\d+)$', r'\1.\2', text.strip())
 
+def _cells(lines, delimiter):
+    "Split lines into pairs of a header and its texts; None where a line is too short."
+    width = lines[0].count(delimiter) + 1
+    simple = all(line.count(delimiter) == width - 1 and '"' not in line for line in lines)
+    if not simple:
+        header, *body = csv.reader(lines, delimiter=delimiter)
+        return list(zip(header, zip_longest(*body)))
+    flat = delimiter.join(lines).split(delimiter) # ten times as fast as a list per line
+    return [(flat[k], flat[width + k::width]) for k in range(width)]
+
 def _from_table(lines):
-    "Read a table with a header (commas, semicolons or tabs), or one number per line."
-    if _number(lines[0]) is not None: return [{'loss': line} for line in lines]
+    "Read the columns of a table with a header, or of one number per line."
+    if _number(lines[0]) is not None: return dict(loss=lines)
     delimiter = max(',;\t', key=lines[0].count)
-    header, *body = csv.reader(lines, delimiter=delimiter)
+    columns = dict(_cells(lines, delimiter))
     if delimiter != ',' and any(',' in line for line in lines[1:]):
-        body = [[_decimal_point(text) for text in row] for row in body]
-    return _pivoted([dict(zip(header, row)) for row in body])
+        columns = {name: [text and _decimal_point(text) for text in texts]
+                   for name, texts in columns.items()}
+    if 'value' in columns and 'step' in columns: return _pivoted(_from_columns(columns))
+    return columns
 
 def _is_table(lines):
     "Tell whether the first line is a header with a loss, or a number."
@@ -265,7 +278,7 @@ def _is_metric_file(lines):
 # %% ../../nbs/clunk/05_logs.ipynb #0f00a5bc
 class _File(NamedTuple):
     "The content of a log file."
-    rows: list # of {column: value}
+    rows: list|dict # rows {column: value}, or columns {name: values}
     state: dict # the whole file if it is the state of the Trainer, else empty
     notes: list = [] # what could not be read
 
@@ -311,7 +324,8 @@ def _read_file(path):
     if _is_metric_file(lines):
         words = [line.split() for line in lines]
         return _File([dict(step=w[-1], loss=w[1]) for w in words if len(w) == 3], {})
-    rows = [] if _is_table(lines) else _from_console(lines)
+    is_console = 'loss' in text.lower() and not _is_table(lines)
+    rows = _from_console(lines) if is_console else []
     return _File(rows or _from_table(lines), {})
 
 # %% ../../nbs/clunk/05_logs.ipynb #c1f78f1e
@@ -351,24 +365,39 @@ class _Column(NamedTuple):
 
 def _column(values):
     "Make a `_Column`; whole columns of numbers are converted at once, which is much faster."
-    try:
-        numbers = np.array(values, dtype=float)
-        if not np.isnan(numbers).any(): return _Column(numbers, np.ones(len(numbers), bool))
-    except (ValueError, TypeError, OverflowError): pass
+    filled, present = values, np.ones(len(values), bool)
+    if None in values or '' in values:
+        present = np.array([value is not None and value != '' for value in values], bool)
+        filled = [value for value in values if value is not None and value != '']
+    try: numbers = np.array(filled, dtype=float)
+    except (ValueError, TypeError, OverflowError): return _mixed_column(values)
+    if numbers.ndim != 1: return _mixed_column(values)
+    if len(numbers) == len(values): return _Column(numbers, present)
+    out = np.full(len(values), np.nan)
+    out[present] = numbers
+    return _Column(out, present)
+
+def _mixed_column(values):
+    "Make a `_Column` of values of which some are no numbers."
     try: known = {value: _number(value) for value in set(values)}
     except TypeError: known = None # a list, which is no number
     numbers = [_number(v) if known is None else known[v] for v in values]
     present = np.array([v is not None for v in numbers], bool)
     return _Column(np.array([math.nan if v is None else v for v in numbers]), present)
 
-def _table(rows):
-    "Return {name: `_Column`} of the columns that hold a number somewhere."
+def _as_columns(rows):
+    "Make {name: values} of rows, with None where a row has no such value."
     names, keys = {}, None
     for row in rows: # most rows have the same columns as the one before
         if row.keys() == keys: continue
         keys = row.keys()
         names |= dict.fromkeys(keys)
-    columns = {name: _column([row.get(name) for row in rows]) for name in names}
+    return {name: [row.get(name) for row in rows] for name in names}
+
+def _table(rows):
+    "Return {name: `_Column`} of the columns of a `_File` that hold a number somewhere."
+    columns = rows if isinstance(rows, dict) else _as_columns(rows)
+    columns = {name: _column(values) for name, values in columns.items()}
     return {name: column for name, column in columns.items() if column.present.any()}
 
 # %% ../../nbs/clunk/05_logs.ipynb #e962a616
@@ -380,14 +409,16 @@ class _Columns(NamedTuple):
 
 _SUMMARY = ('train_runtime', 'train_samples_per_second')
 
-def _without_summary(rows):
+def _without_summary(table):
     "Leave out the Trainer's summary of a run. Raises ValueError if nothing else is there."
-    first, second = _SUMMARY
-    curve = [row for row in rows if first not in row and second not in row]
-    if rows and not curve:
+    marks = [table[name] for name in _SUMMARY if name in table]
+    if not marks: return table
+    curve = ~np.any([mark.present & np.isfinite(mark.values) for mark in marks], axis=0)
+    if not curve.any():
         raise ValueError('this holds only the summary of a run, one mean loss; '
                          'give its trainer_state.json or its console output')
-    return curve
+    kept = {name: _Column(*(part[curve] for part in column)) for name, column in table.items()}
+    return {name: column for name, column in kept.items() if column.present.any()}
 
 def _columns(table, column=None):
     "Find the `_Columns` of a `_table`. Raises ValueError if there is no loss."
@@ -408,9 +439,9 @@ def _columns(table, column=None):
 
 # %% ../../nbs/clunk/05_logs.ipynb #13a63e9f
 def _decimals(epoch):
-    "Find how many decimals, 1 to 5, epochs are rounded to, or None if they are not."
-    for digits in range(1, 6):
-        if np.allclose(np.round(epoch, digits), epoch, atol=1e-9): return digits
+    "Find how many decimals, 1 to 6, epochs are rounded to, or None if they are not."
+    for digits in range(1, 7):
+        if np.abs(np.round(epoch, digits) - epoch).max(initial=0.) < 1e-9: return digits
     return None
 
 def _rounding(epoch):
@@ -450,16 +481,30 @@ def _without_offset(e, first, last, half):
     high = (first[above]/(e[above] - half[above])).min(initial=np.inf)
     return low, min(high, 2*low)
 
+def _highest(slope, height, at):
+    "Return the largest of the lines height + slope*x at each of the points `at`."
+    order = np.lexsort([height, slope])
+    hull = [] # the lines that are the largest somewhere, as slopes rise (Andrew's chain)
+    for m, c in zip(slope[order].tolist(), height[order].tolist()):
+        if hull and hull[-1][0] == m: hull.pop()
+        while len(hull) > 1:
+            (m1, c1), (m2, c2) = hull[-2:]
+            if (c1 - c)*(m2 - m1) > (c1 - c2)*(m - m1): break
+            hull.pop()
+        hull.append((m, c))
+    m, c = np.array(hull).T
+    cross = (c[:-1] - c[1:])/np.diff(m) # where the next line takes over
+    best = np.searchsorted(cross, at)
+    return c[best] + m[best]*at
+
 def _with_offset(e, first, last, half):
     "Return the lengths that fit, and the lowest and the highest offset for each."
     slope = np.polyfit((first + last)/2, e, 1)[0]
     if not slope > 0: return np.zeros((3, 0))
     reach = min(0.5, 4*half.max()/np.ptp(e) + 1e-3)
     lengths = np.linspace(1 - reach, 1 + reach, 2001)/slope
-    low, high = np.full(2001, -np.inf), np.full(2001, np.inf)
-    for epoch, error, a, b in zip(e, half, first, last): # few, as they are distinct and rounded
-        low = np.maximum(low, b - lengths*(epoch + error))
-        high = np.minimum(high, a - lengths*(epoch - error))
+    low = _highest(-(e + half), last, lengths)
+    high = -_highest(e - half, -first, lengths)
     fits = low <= high
     return np.stack([lengths[fits], low[fits], high[fits]])
 
@@ -691,7 +736,7 @@ def _below(folder, limit=5000):
 
 def _has_losses(file):
     "Tell whether a file has a curve of the training loss."
-    try: table = _table(_without_summary(_read_file(file).rows))
+    try: table = _without_summary(_table(_read_file(file).rows))
     except (ValueError, OSError): return False
     try: loss = _columns(table).picked['loss']
     except ValueError as e: return 'could all be' in str(e)
@@ -810,8 +855,9 @@ def _epoch_sizes(number): return np.unique(number, return_counts=True)[1]
 def _looks_smoothed(log):
     "Tell whether the losses of a `Log` look like a running mean."
     if len(log.losses) < 20: return False
-    epochs = np.split(log.losses, log.starts)
-    return looks_smoothed(*[y[np.isfinite(y)] for y in epochs])
+    epochs = np.split(log.losses, log.starts[1:])
+    spread = np.linspace(0, len(epochs) - 1, min(len(epochs), 100)).astype(int) # enough to tell
+    return looks_smoothed(*[y[np.isfinite(y)][:4096] for y in (epochs[k] for k in spread)])
 
 def _about_epochs(log, columns, number, length):
     "Describe how many losses and epochs a `Log` has, and which column they are from."
@@ -888,7 +934,7 @@ def _check_epochs(number, step, told_by, notes):
 
 def _as_log(file, steps_per_epoch, column, run):
     "Make a `Log` from a `_File`."
-    table = _table(_without_summary(file.rows))
+    table = _without_summary(_table(file.rows))
     columns = _columns(table, column)
     picked = columns.picked
     points, notes = _points(table, picked, run)

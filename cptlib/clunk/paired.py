@@ -10,21 +10,21 @@ __all__ = ['MAX_ROWS', 'EpochRows', 'paired_test', 'with_pairs', 'paired_clunk',
 # %% ../../nbs/clunk/04_paired.ipynb #19a684f6
 from collections import deque
 from dataclasses import asdict, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from scipy.sparse import csr_array
-from .changepoint import JUMP, LEVEL, LOSS, MAX_WINDOW, MIN_WINDOW, Jump
+from .changepoint import JUMP, LEVEL, LOSS, MAX_WINDOW, MIN_WINDOW, WIGGLE, Jump
 from .changepoint import as_jump, block_means, clip_spikes, design, fit_drop
 from .changepoint import window_sides, window_size
-from .confounds import EpochEnds, context_flags, loss_flags
+from .confounds import EpochEnds, context_flags, step_flags
 from .verdict import Boundary, ClunkReport, advised, judge, measure_boundary
-from .verdict import probe_gap
+from .verdict import check_alpha, probe_gap
 
 # %% ../../nbs/clunk/04_paired.ipynb #fc2ffda5
 _SHORTEST = 4 # steps of the shortest piece of the curve
 
+@lru_cache(maxsize=64) # most epochs of a run have the same length
 def _pieces(n):
     "Return a basis [n, k] of lines that bend at 1/2, 1/4, 1/8, ... of `n` steps."
     step = np.arange(n)
@@ -108,7 +108,7 @@ def _root(V):
 
 # %% ../../nbs/clunk/04_paired.ipynb #2b2f2fba
 def _whole_design(n_before, n_after, h):
-    "Design of all steps of two epochs [steps, columns]: six for the window, then those outside."
+    "Design of all steps of two epochs [steps, columns]: seven for the window, then those outside."
     window = design(h)
     early, late = _pieces(n_before - h), _pieces(n_after - h)
     D = np.zeros((n_before + n_after, LOSS + early.shape[1] + late.shape[1]))
@@ -123,11 +123,18 @@ def _add(S, D, place, weight, y):
     S[:, :-1] += np.bincount(place, weight, len(S))[:, None]*D
     S[:, -1] += np.bincount(place, weight*y, len(S))
 
-def _add_partners(S, D, place, partners, weight, y):
-    "Add the partners of rows at `place`: their losses `y`, and the design of their steps."
-    to_step = csr_array((np.full(len(place), weight), (place, partners)), shape=(len(S), len(S)))
-    S[:, :-1] += to_step @ D
-    S[:, -1] += np.bincount(place, weight*y, len(S))
+def _add_partners(S, D, before, steps, losses, weight):
+    """Add the partners of rows: their losses, and the design of their steps.
+
+    `steps` and `losses` of the pairs [2][pairs] are counted within each epoch, of which the first
+    has `before` steps."""
+    n = before, len(S) - before
+    epochs = slice(0, before), slice(before, None)
+    met = np.bincount(steps[0]*n[1] + steps[1], minlength=n[0]*n[1]) # rows that two steps share
+    met = met.reshape(n).astype(float)
+    for own, other, shared in (0, 1, met), (1, 0, met.T):
+        S[epochs[own], :-1] += weight * (shared @ D[epochs[other]])
+        S[epochs[own], -1] += np.bincount(steps[own], weight*losses[other], n[own])
 
 def _sums(before, after, pairs, V, D, zero):
     "Sum whitened design and losses over the rows of each step [steps, columns + 1]."
@@ -142,32 +149,34 @@ def _sums(before, after, pairs, V, D, zero):
         S[mine, :-1] += alone*epoch.others[:, None]*D[mine]
         S[mine, -1] += alone*(epoch.total - epoch.others*zero)
     if len(pairs.before):
-        at = before.step[pairs.before], after.step[pairs.after] + before.n
+        steps = before.step[pairs.before], after.step[pairs.after]
         y = before.loss[pairs.before] - zero, after.loss[pairs.after] - zero
-        _add_partners(S, D, at[0], at[1], A[0, 1], y[1])
-        _add_partners(S, D, at[1], at[0], A[1, 0], y[0])
+        _add_partners(S, D, before.n, steps, y, A[0, 1])
     count = np.concatenate([before.count, after.count])
     return S / np.sqrt(count)[:, None]
 
 # %% ../../nbs/clunk/04_paired.ipynb #01f4a607
 def _only_window(S, start, h):
-    "Eliminate the curves outside the window from its steps [2h, 7]; the noise stays white."
+    "Eliminate the curves outside the window from its steps [2h, 8]; the noise stays white."
     outer = slice(LOSS, S.shape[1] - 1)
     keep = [*range(LOSS), S.shape[1] - 1]
     inside = S[start:start + 2*h]
     outside = np.concatenate([S[:start], S[start + 2*h:]])
     if not len(outside): return inside[:, keep]
     curves = outside[:, outer]
-    spread = np.linalg.pinv(curves.T @ curves, hermitian=True)
-    Z = inside[:, keep] - inside[:, outer] @ (spread @ (curves.T @ outside[:, keep]))
-    w, U = np.linalg.eigh(spread)
-    G = inside[:, outer] @ (U*np.sqrt(np.maximum(w, 0)))
-    U, s, _ = np.linalg.svd(G, full_matrices=False)
-    return Z - (U*(1 - (1 + s*s)**-0.5)) @ (U.T @ Z)
+    w, U = np.linalg.eigh(curves.T @ curves)
+    told = w > 1e-14*w[-1]
+    root = U[:, told]/np.sqrt(w[told]) # of the inverse
+    G = inside[:, outer] @ root
+    Z = inside[:, keep] - G @ (root.T @ (curves.T @ outside[:, keep]))
+    s, W = np.linalg.eigh(G.T @ G)
+    GW = G @ W
+    shrink = 1/(1 + s + np.sqrt(1 + s)) # (1 - (1 + s)^-1/2)/s, which is exact at 0 too
+    return Z - (GW*shrink) @ (GW.T @ Z)
 
 class _Whitened(NamedTuple):
     "Two epochs with the difficulty of the rows removed."
-    Z: np.ndarray # design and losses of each step of the window, in units of noise [2h, 7]
+    Z: np.ndarray # design and losses of each step of the window, in units of noise [2h, 8]
     pairs: _Pairs # rows found in both epochs
     V: np.ndarray # covariance of the two losses of a row [2, 2]
 
@@ -220,7 +229,7 @@ def _flags(means, steps, jump, fall, last):
     if np.isfinite(fall): last = means[0] - fall # where the rows of the first would be at that end
     before = EpochEnds(steps[0], means[0], means[0])
     after = EpochEnds(steps[1], means[1], last)
-    return [flag for flag in loss_flags(before, after, jump) if flag not in ABOUT_AVERAGES]
+    return step_flags(before, after, jump)
 
 def paired_test(
     before:EpochRows, # the epoch before the boundary
@@ -237,11 +246,11 @@ def paired_test(
     zero = np.median(before.mean) # small numbers are fitted more exactly
     white = _whiten(before, after, h, zero)
     Z = white.Z.copy()
-    Z[:, LOSS] = clip_spikes(Z[:, LOSS], Z[:, :LOSS])
+    Z[:, LOSS] = clip_spikes(Z[:, LOSS], Z[:, :WIGGLE])
     means = _smoother_means(before, after, white)
-    mix, coef, _ = fit_drop(block_means(Z, h), *means, n, h)
-    coef[LEVEL] += zero
-    jump = as_jump(mix, coef, n, h, alpha)
+    fit = fit_drop(block_means(Z, h), *means, n, h)
+    fit.coef[LEVEL] += zero
+    jump = as_jump(fit, n, h, alpha)
     fall = np.nan
     if last is None: last, fall = after.mean, _fall(before, after, white.pairs, h)
     flags = _flags(means, steps or (before.n, after.n), jump, fall, last)
@@ -347,7 +356,8 @@ class OnlinePaired:
     def __init__(self,
         alpha:float=0.01, # level for the detectable drop
     ):
-        self.alpha = alpha
+        "Raises ValueError for an `alpha` that is no probability."
+        self.alpha = check_alpha(alpha)
         self.passed = [] # `PairedTest` of each boundary of finished epochs; None where too short
         self.before = None # `_Ended` epoch before the last boundary
         self.halvings = 0 # how often we have halved the share of the rows that are kept by name

@@ -81,7 +81,8 @@ class ArrowSource(Source):
         try: self._pieces = row_pieces(dataset, column)
         except ValueError as e: raise ValueError(f'Source {name!r}: {e}') from None
         self.name, self.dataset, self.tokenizer = name, dataset, tokenizer
-        self.pad, self.path, self.meta, self.marked = None, None, {}, False
+        self.pad, self.path, self.meta = None, None, {}
+        self.marked = self.apart = False
         self.fingerprint = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
         if vocab_size is None: vocab_size = self.fingerprint.get('vocab_size')
         where = f'Source {name!r}: vocab_size'

@@ -6,7 +6,7 @@ Docs: https://cptlib.github.io/cptlib/data/loader.html.md"""
 
 # %% auto #0
 __all__ = ['to_xy', 'evenly', 'read_rows', 'MixtureLoader', 'even_passes', 'accumulation', 'ValidLoader', 'row_hashes',
-           'document_hashes', 'warn_if_trained_on', 'MixtureSteps']
+           'document_hashes', 'warn_if_trained_on', 'EmptyLoader', 'MixtureLoaders', 'shown_tokens', 'MixtureSteps']
 
 # %% ../../nbs/data/11_loader.ipynb #3e207f85
 import math
@@ -15,14 +15,16 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 import numpy as np
+import pandas as pd
 import torch
 from fastai.data.core import DataLoaders
+from fastai.torch_core import display_df
 from fastcore.basics import patch, store_attr
-from .disk import LARGEST_ID, NO_TARGET
+from .disk import LARGEST_ID, NO_TARGET, STARTS
 from .mixture import Mixture
-from .packing import hide_padding
+from .packing import hide_padding, segment_positions
 from .streams import Ids, check_sources
-from .text import as_number
+from .text import Tokenizer, as_number
 
 # %% ../../nbs/data/11_loader.ipynb #d5903bda
 def to_xy(
@@ -30,8 +32,11 @@ def to_xy(
     device=None, # where the batch goes (default: stays on the host)
     pad:int=None, # the token that pads packed rows; where there is only padding, the target is -100
     marked:bool=None, # may tokens be marked? (default: if their type has room for marks)
-)->tuple: # x, y: int64 tensors [rows, row_len]
-    "Input and target of next-token prediction. A token marked as no target is none: -100."
+    apart:bool=False, # keep the documents of a row apart?
+)->tuple: # x, y, or x, positions, y: int64 tensors [rows, row_len]
+    """Inputs and target of next-token prediction. A token marked as no target is none: -100.
+
+    With `apart`, the model also reads positions, which restart at each document."""
     t = torch.as_tensor(tokens)
     if device is not None: t = t.to(device, non_blocking=True)
     if marked is None: marked = t.element_size() >= 4
@@ -40,7 +45,9 @@ def to_xy(
     x, y = ids[:, :-1], ids[:, 1:]
     if pad is not None: y = hide_padding(x, y, pad)
     if marked: y = y.masked_fill(t[:, 1:] >= NO_TARGET, -100)
-    return x, y
+    if not apart: return x, y
+    starts = (t[:, :-1] & STARTS) != 0
+    return x, segment_positions(starts.long().cumsum(1)), y
 
 # %% ../../nbs/data/11_loader.ipynb #a190c0fb
 def evenly(
@@ -54,11 +61,15 @@ def read_rows(
     source, # `Source`
     rows:np.ndarray, # row numbers
     device=None, # where they go (default: stay on the host)
-)->tuple: # x, y: int64 tensors [rows, row_len]
-    "Input and target of some rows of a source. Padding is no target."
-    return to_xy(source.take(rows), device, source.pad, source.marked)
+)->tuple: # x, y, or x, positions, y: int64 tensors [rows, row_len]
+    "Inputs and target of some rows of a source. Padding is no target."
+    return to_xy(source.take(rows), device, source.pad, source.marked, source.apart)
 
 # %% ../../nbs/data/11_loader.ipynb #daaca917
+def _check_mixture(mixture):
+    if isinstance(mixture, Mixture): return
+    raise TypeError(f'mixture: give a Mixture, not a {type(mixture).__name__}')
+
 class MixtureLoader:
     "The next `every` batches of a mixture as (x, y). `ids` says which rows the last one held."
     def __init__(self,
@@ -67,9 +78,10 @@ class MixtureLoader:
         device=None, # where batches go (default: the host)
         workers:int=0, # worker processes that read rows; 0 = read in this process
     ):
-        "Raises ValueError for a pass without batches."
-        if every is not None and every < 1:
-            raise ValueError(f"every={every}: validate every 1 or more steps")
+        "Raises TypeError for anything but a Mixture, ValueError for a number that is not whole."
+        _check_mixture(mixture)
+        workers = as_number(workers, 'workers', 0, whole=True)
+        if every is not None: every = as_number(every, 'every', 1, whole=True)
         store_attr('mixture,device,workers')
         self.every = min(every or mixture.steps, mixture.steps)
         self.dataset = mixture
@@ -91,7 +103,7 @@ class MixtureLoader:
         for _ in range(left):
             start = time.perf_counter()
             ids, tokens = next(rows)
-            batch = to_xy(tokens, self.device, m.pad, m.marked)
+            batch = to_xy(tokens, self.device, m.pad, m.marked, m.apart)
             self.ids, self.wait = ids, self.wait + time.perf_counter() - start
             m.step += 1
             yield batch
@@ -127,13 +139,14 @@ def _messages(m, steps, bytes=2**21):
 @patch
 def _read_by_workers(self:MixtureLoader):
     while True:
-        m, segments = self.mixture, self.mixture.segments
+        m = self.mixture
+        current = m.segments[-1]
         dl = torch.utils.data.DataLoader(
             _Rows(m), sampler=_messages(m, self.every), batch_size=None,
             num_workers=self.workers, collate_fn=_as_is, generator=torch.Generator())
         batches = (batch for plans, tokens in dl for batch in zip(plans, tokens))
         for batch in batches:
-            if m.segments is not segments: break
+            if m.segments[-1] is not current: break
             yield batch
 
 # %% ../../nbs/data/11_loader.ipynb #5537ab4d
@@ -319,7 +332,49 @@ def warn_if_trained_on(
                           f"{_sample(v, row)}: what it measures is partly memory. Leave them out "
                           "of one of the two")
 
-# %% ../../nbs/data/11_loader.ipynb #c6463b65
+# %% ../../nbs/data/11_loader.ipynb #afa29795
+_no_rows = ('an exported Learner holds no rows; give it some, with learn.dls = mixture.dls(valid), '
+            'or learn.validate(dl=ValidLoader(valid))')
+
+class EmptyLoader:
+    "Stands for a loader whose rows were left behind, as in an exported `Learner`."
+    def __init__(self,
+        names, # names of the sources
+        tokenizer=None, # the one that made them
+    ):
+        self.names, self.tokenizer, self.dataset = tuple(names), tokenizer, []
+
+    def __len__(self): return 0
+
+    def __repr__(self): return f"no rows of {', '.join(self.names)}"
+
+    def __iter__(self): raise ValueError(_no_rows)
+
+    @property
+    def mixture(self): raise AttributeError(_no_rows)
+
+    def to(self, device): return self
+
+    def new(self, *args, **kwargs): return self
+
+class MixtureLoaders(DataLoaders):
+    "A `MixtureLoader` for training and a `ValidLoader`."
+    def __repr__(self): return f'train: {self.train}\nvalid: {self.valid}'
+
+    @property
+    def tokenizer(self):
+        "The tokenizer that made the rows; None if it is not known."
+        if isinstance(self.train, EmptyLoader): return self.train.tokenizer
+        known = [getattr(s, 'tokenizer', None) for s in self.train.mixture.sources]
+        return next((t for t in known if t is not None), None)
+
+    def new_empty(self)->'MixtureLoaders':
+        "Loaders without rows, for `Learner.export`."
+        names = [getattr(self.train, 'mixture', self.train).names, self.valid.names]
+        loaders = [EmptyLoader(of, self.tokenizer) for of in names]
+        return MixtureLoaders(*loaders, path=self.path, device=self.device)
+
+# %% ../../nbs/data/11_loader.ipynb #94cf1df6
 @patch
 def dls(self:Mixture,
     valid:list, # validation `Source`s
@@ -327,34 +382,134 @@ def dls(self:Mixture,
     rows:int=None, # validation rows of each source (default: all)
     device=None, # where batches go (default: the host; the Learner moves them to the model)
     workers:int=0, # worker processes that read training rows; 0 = read in this process
-)->DataLoaders: # `train` is a `MixtureLoader`, `valid` a `ValidLoader`
+    valid_bs:int=None, # rows in a validation batch (default: as in a training batch)
+)->MixtureLoaders: # `train` is a `MixtureLoader`, `valid` a `ValidLoader`
     """`DataLoaders` for a fastai `Learner`.
 
     Raises TypeError or ValueError for validation sources that do not fit those of the mixture, and
     ValueError for numbers that are not whole.
     """
     check_sources(valid, 'validation sources', self.sources[0])
-    workers = as_number(workers, 'workers', 0, whole=True)
-    if every is not None: every = as_number(every, 'every', 1, whole=True)
     train = MixtureLoader(self, every, device, workers)
-    return DataLoaders(train, ValidLoader(valid, self.bs//self.world, rows, device), device=device)
+    valid = ValidLoader(valid, valid_bs or self.bs//self.world, rows, device)
+    return MixtureLoaders(train, valid, device=device)
+
+# %% ../../nbs/data/11_loader.ipynb #7f41f2a6
+@patch
+def some(self:MixtureLoader,
+    n:int=9, # number of rows at most
+)->tuple: # `Ids` of the rows; x, y: int64 tensors [rows, row_len]
+    "Some rows of the next batch, without serving them."
+    m = self.mixture
+    ids = m.local(min(m.step, m.steps - 1))
+    picked = evenly(len(ids.row), n)
+    columns = [column[picked] for column in ids[1:]]
+    ids = Ids(ids.step, *columns)
+    return ids, *to_xy(m.gather(ids), self.device, m.pad, m.marked)
+
+@patch
+def some(self:ValidLoader,
+    n:int=9, # number of rows at most
+)->tuple: # `Ids` of the rows; x, y: int64 tensors [rows, row_len]
+    "Some validation rows, about equally many of each source."
+    sizes = np.bincount([i for i, rows in self.parts for _ in rows])
+    shares = np.diff(np.linspace(0, n, len(sizes) + 1).astype(int))
+    source, row, batches = [], [], []
+    for i, share in enumerate(np.minimum(shares, sizes)):
+        mine = np.concatenate([rows for of, rows in self.parts if of == i])
+        picked = mine[evenly(len(mine), share)] if share else mine[:0]
+        if not len(picked): continue
+        source.append(np.full(len(picked), i))
+        row.append(picked)
+        batches.append(read_rows(self.sources[i], picked, self.device))
+    source, row = np.concatenate(source), np.concatenate(row)
+    ids = Ids(0, source, row, np.zeros(len(row), np.int64), source)
+    return ids, *(torch.cat(part) for part in zip(*batches))
+
+# %% ../../nbs/data/11_loader.ipynb #e4e97f8a
+@patch
+def one_batch(self:MixtureLoader|ValidLoader)->tuple: # x, y: int64 tensors [rows, row_len]
+    "The next training batch, without serving it; or the first validation batch."
+    if isinstance(self, MixtureLoader): return self.some(self.mixture.bs)[1:]
+    i, rows = self.parts[0]
+    return read_rows(self.sources[i], rows, self.device)
+
+def shown_tokens(
+    tokens, # token ids [n]
+    tokenizer=None, # to decode them (default: show the ids)
+    most:int=96, # characters to show at most
+)->str: # one line
+    "Text of some tokens, shortened to a line."
+    ids = [int(t) for t in tokens]
+    if tokenizer is None: text = ' '.join(map(str, ids))
+    else: text = Tokenizer(tokenizer).decode(ids).replace('\n', '⏎')
+    return text if len(text) <= most else text[:most - 1] + '…'
+
+@patch
+def rows_table(self:MixtureLoader|ValidLoader,
+    ids:Ids, # which rows these are
+    x:torch.Tensor, # their token ids [rows, row_len]
+)->pd.DataFrame: # a row each: source, row, epoch, text
+    "Rows with their source, decoded if the tokenizer is known."
+    sources = self.mixture.sources if isinstance(self, MixtureLoader) else self.sources
+    lines = []
+    for source, row, epoch, tokens in zip(ids.source, ids.row, ids.epoch, x):
+        source = sources[source]
+        text = shown_tokens(tokens, getattr(source, 'tokenizer', None))
+        lines.append(dict(source=source.name, row=int(row), epoch=int(epoch), text=text))
+    return pd.DataFrame(lines)
+
+@patch
+def show_batch(self:MixtureLoader|ValidLoader,
+    b=None, # (x, y) to show (default: rows of the next batch, or of all validation sources)
+    max_n:int=9, # rows to show at most
+    show:bool=True, # display the table? else it is returned
+)->pd.DataFrame: # None if it is displayed
+    "Show rows with their source. The source is not known for a batch that is given."
+    if b is None: table = self.rows_table(*self.some(max_n)[:2])
+    else:
+        of = self.mixture.sources if isinstance(self, MixtureLoader) else self.sources
+        tokenizer = getattr(of[0], 'tokenizer', None)
+        table = pd.DataFrame(dict(text=[shown_tokens(row, tokenizer) for row in b[0][:max_n]]))
+    if not show: return table
+    display_df(table)
+
+# %% ../../nbs/data/11_loader.ipynb #cf043028
+@patch
+def __repr__(self:MixtureLoader):
+    return f'{self.every} steps at a time of {self.mixture}'
+
+@patch
+def __repr__(self:ValidLoader):
+    rows = np.bincount([i for i, picked in self.parts for _ in picked])
+    held = ', '.join(f'{name} {n:,}' for name, n in zip(self.names, rows))
+    return f'rows of {held}, {self.bs} at a time'
 
 # %% ../../nbs/data/11_loader.ipynb #796acbba
 class MixtureSteps(torch.utils.data.Dataset):
     """The batches of a mixture by step: `input_ids` and `labels`, int64 [rows, row_len+1]. Labels
-    are -100 where there is nothing to predict."""
+    are -100 where there is nothing to predict. `position_ids` restart at each document if a source
+    keeps its documents apart."""
     def __init__(self,
         mixture:Mixture, # what to serve
+        flat:bool=False, # join the rows of a batch into one, as flash attention needs it?
     ):
-        self.mixture = mixture
+        "Raises TypeError for anything but a Mixture."
+        _check_mixture(mixture)
+        self.mixture, self.flat = mixture, flat
 
     def __len__(self): return self.mixture.steps
 
     def __getitem__(self, step):
         tokens, *_ = self.mixture.batch(range(len(self))[step])
-        x, y = to_xy(tokens, pad=self.mixture.pad)
-        first = x[:, :1].masked_fill(tokens[:, :1] >= NO_TARGET, -100)
-        return dict(input_ids=tokens & LARGEST_ID, labels=torch.cat([first, y], 1))
+        m = self.mixture
+        *_, y = to_xy(tokens, pad=m.pad, marked=m.marked)
+        nothing = torch.full_like(y[:, :1], -100) # nobody predicts the first token of a row
+        item = dict(input_ids=tokens & LARGEST_ID, labels=torch.cat([nothing, y], 1))
+        if m.apart or self.flat: item['position_ids'] = _positions(tokens)
+        if self.flat: item = {name: t.flatten()[None] for name, t in item.items()}
+        if 'position_ids' in item: item['use_cache'] = False # with a cache, restarts are ignored
+        return item
 
     def loader(self,
         **kwargs, # more arguments of `torch.utils.data.DataLoader`, such as `num_workers`
@@ -365,3 +520,7 @@ class MixtureSteps(torch.utils.data.Dataset):
                                            **kwargs)
 
 def _only(items): return items[0]
+
+def _positions(tokens):
+    "Positions [rows, row_len+1] that restart at each document and each row."
+    return segment_positions(((tokens & STARTS) != 0).long().cumsum(1))

@@ -8,17 +8,17 @@ Docs: https://cptlib.github.io/cptlib/data/source.html.md"""
 __all__ = ['Source', 'cache_dir', 'embedded_sources', 'Parts', 'JoinedSource']
 
 # %% ../../nbs/data/05_source.ipynb #22438f41
-import hashlib, html, json, mmap, os, sys
+import hashlib, json, mmap, os, sys
 from functools import cache
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from . import embedded
-from .disk import check_folder, unmark
+from .disk import check_folder, row_quality, unmark
 from .prepare import prepare, prepare_array, prepare_dataset, prepare_texts
 from .text import ByteTokenizer, Tokenizer, as_name, as_number, embedded_texts
-from .text import fingerprint_diff, split_of, tokenizer_fingerprint
+from .text import fingerprint_diff, html_table, split_of, tokenizer_fingerprint
 
 # %% ../../nbs/data/05_source.ipynb #5ba7b762
 class Source:
@@ -34,6 +34,7 @@ class Source:
         self.vocab_size, self.fingerprint = meta['vocab_size'], meta.get('tokenizer')
         self.pad = meta['end'] if meta.get('packing') else None # the token that fills packed rows
         self.marked = meta.get('marked', False) # are some tokens marked as no target?
+        self.apart = meta.get('apart', False) # does attention stay inside a document?
         self.tokenizer = tokenizer or self._own_tokenizer()
         self.dtype = np.dtype(meta['dtype'])
         self.view = self._rows()
@@ -133,9 +134,7 @@ def _described(source):
 @patch
 def _repr_html_(self:Source):
     cells = _described(self)
-    head = ''.join(f'<th>{html.escape(k)}</th>' for k in cells)
-    body = ''.join(f'<td>{html.escape(str(v))}</td>' for v in cells.values())
-    return f'<table><tr>{head}</tr><tr>{body}</tr></table>'
+    return html_table(cells, [cells.values()])
 
 # %% ../../nbs/data/05_source.ipynb #a6eacff2
 @patch
@@ -191,11 +190,11 @@ def from_texts(cls:Source,
 @delegates(prepare_dataset)
 def from_dataset(cls:Source,
     name:str, # name of the source
-    dataset, # `datasets.Dataset` or `IterableDataset`: one split
+    dataset, # of `datasets`, its splits, a file or folder, or a function that yields dictionaries
     tokenizer, # `ByteTokenizer`, Hugging Face tokenizer, or function from text to ids
     path, # folder to make
     row_len:int, # tokens that the model reads in a row
-    column:str='text', # column of the texts
+    column:str=None, # column of the texts (default: 'text', or the one with the longest texts)
     **kwargs
 )->Source:
     """Make a source from a Hugging Face dataset.
@@ -229,7 +228,7 @@ def open(cls:Source,
     meta = check_folder(path, check)
     given = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
     names = ('the source', 'the tokenizer given')
-    if diff := fingerprint_diff(meta.get('tokenizer'), given, names):
+    if diff := fingerprint_diff(meta.get('tokenizer'), given, names, grown=True):
         raise ValueError(f'Source {meta["name"]!r}: another tokenizer made it ({"; ".join(diff)}); '
                          'give that one or prepare the text again')
     if 'shards' in meta: return JoinedSource(path, meta, tokenizer, check)
@@ -368,17 +367,18 @@ def _relative(to, path):
     try: return os.path.relpath(to.resolve(), Path(path).resolve())
     except ValueError: return str(to.resolve()) # another drive of Windows
 
-def _write_quality(folder, shards):
+def _write_quality(folder, quality):
     "Write the quality of each row, and the row numbers sorted by it."
-    quality = np.concatenate([s.quality for s in shards])
     quality.astype('<f4').tofile(folder/'quality.bin')
     by_quality = np.argsort(quality, kind='stable')
     by_quality.astype('<u4' if len(quality) < 2**32 else '<u8').tofile(folder/'by_quality.bin')
 
-def _write_join(folder, path, name, shards):
+def _write_join(folder, path, name, shards, quality=None):
     "Write the joined source's own files, and return its description and its content."
     first = shards[0]
-    if first.quality is not None: _write_quality(folder, shards)
+    if quality is None and first.quality is not None:
+        quality = np.concatenate([s.quality for s in shards])
+    if quality is not None: _write_quality(folder, quality)
     meta = dict(
         name=name,
         rows=sum(map(len, shards)),
@@ -422,6 +422,7 @@ class JoinedSource(Source):
         self.shards = [_open_shard(path, meta['name'], s, check) for s in meta['shards']]
         super().__init__(path, meta, tokenizer or self.shards[0].tokenizer)
         self.marked = any(s.marked for s in self.shards)
+        self.apart = any(s.apart for s in self.shards)
 
     def _rows(self): return Parts(self.shards, self.dtype)
     def take(self, ids, out=None): return self.view.read(ids, out)
@@ -467,3 +468,32 @@ def join(cls:Source,
     )
     def write(folder): return _write_join(folder, path, name, shards)
     return JoinedSource(path, prepare(path, want, write, overwrite))
+
+# %% ../../nbs/data/05_source.ipynb #0a7db9ab
+@patch
+def rated(self:Source,
+    quality, # [rows] one number per row, or a function from the text of a row to a number
+    path, # folder to make
+    name:str=None, # name of the new source (default: that of this one)
+    overwrite:bool=False, # replace another source at `path`?
+)->Source: # with the same rows; none is copied
+    """Give each row another quality.
+
+    Raises ValueError unless there is a finite number for each row.
+    """
+    name = name or self.name
+    if callable(quality): quality = [quality(self.decode(i)) for i in range(len(self))]
+    quality = row_quality(name, quality, len(self))
+    parts = _join_content([self]).encode() + quality.tobytes()
+    want = dict(
+        name=name,
+        made='rated',
+        row_len=self.row_len,
+        tokenizer=self.fingerprint,
+        content=_short_hash(parts, 16),
+        shards=[_relative(self.path, path)],
+    )
+    def write(folder):
+        meta, _ = _write_join(folder, path, name, [self], quality)
+        return meta | dict(content=want['content']), want['content']
+    return JoinedSource(path, prepare(path, want, write, overwrite), self.tokenizer)

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from numpy.lib.stride_tricks import as_strided
 from .order import mixed, shuffled
 from .source import Source
-from .text import as_name, fingerprint_diff
+from .text import as_name, fingerprint_diff, has_grown
 
 # %% ../../nbs/data/09_streams.ipynb #050860b1
 def check_list(
@@ -33,7 +33,9 @@ def _check_pair(a, b):
     if b.row_len != a.row_len:
         raise ValueError(f"Source {b.name!r} has rows of {b.row_len} tokens, "
                          f"{a.name!r} of {a.row_len}; prepare both with one row_len")
-    if diff := fingerprint_diff(a.fingerprint, b.fingerprint):
+    pair = a.fingerprint, b.fingerprint
+    if has_grown(b.fingerprint, a.fingerprint): pair = pair[::-1]
+    if diff := fingerprint_diff(*pair, grown=True):
         raise ValueError(f"Source {b.name!r} was made with another tokenizer than {a.name!r}: "
                          f"{'; '.join(diff)}. Prepare both with one")
 

@@ -14,8 +14,9 @@ import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import pandas as pd
-from ..data.schedule import markdown_text
+from ..data.text import markdown_text
 from .adapter import merged # first: says if transformers is missing
+from .metrics import readable
 from .pretrained import CausalLM
 from huggingface_hub import ModelCardData
 from transformers import GenerationConfig
@@ -62,7 +63,12 @@ def _accuracy_part(learn):
     "Tabulate accuracy and loss before and after."
     tracker = getattr(learn, 'accuracy_tracker', None)
     if tracker is None or not tracker.records: return 'Not measured.'
-    return _table(tracker.table())
+    return _table(readable(tracker.table()))
+
+def _tasks_part(learn):
+    "Tabulate what a `TaskEval` asked; None without one."
+    tasks = getattr(learn, 'task_eval', None)
+    return _table(tasks.table()) if getattr(tasks, 'records', None) else None
 
 def _memorization_part(learn):
     "Return the report of the `ClunkDetector`."
@@ -95,10 +101,12 @@ def card_text(
     parts = {
         'Mixture': _mixture_part(learn),
         'Learned and kept': _accuracy_part(learn),
+        'Tasks, corrected for chance': _tasks_part(learn),
         'Memorization': _memorization_part(learn),
         'Settings': _list(_settings(learn)),
         'Versions': '\n'.join(f'- {name} {v}' for name, v in versions().items())}
-    return '\n\n'.join(f'## {title}\n\n{text}' for title, text in parts.items())
+    sections = [f'## {title}\n\n{text}' for title, text in parts.items() if text]
+    return '\n\n'.join(sections)
 
 # %% ../../nbs/models/06_card.ipynb #ab430703
 def _objection(settings):

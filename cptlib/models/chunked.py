@@ -25,11 +25,12 @@ class LazyLogits:
         self.head = head
         self.vocab_size = vocab_size or head.out_features
         self.size = max(logits//self.vocab_size, 1) # positions at a time
+        self.wide = False # are logits turned into float32?
 
     @property
     def shape(self): return torch.Size((*self.hidden.shape[:2], self.vocab_size))
     @property
-    def dtype(self): return self.hidden.dtype
+    def dtype(self): return _wide(self.hidden) if self.wide else self.hidden.dtype
     @property
     def device(self): return self.hidden.device
 
@@ -37,28 +38,37 @@ class LazyLogits:
 
     def detach(self)->'LazyLogits':
         "Return the same logits without a gradient to the hidden states."
-        at_once = self.size*self.vocab_size
-        return LazyLogits(self.hidden.detach(), self.head, self.vocab_size, at_once)
+        return self._with(self.hidden.detach())
+
+    def _with(self, hidden):
+        "The same head on other hidden states."
+        new = LazyLogits(hidden, self.head, self.vocab_size, self.size*self.vocab_size)
+        new.wide = self.wide
+        return new
+
+    def _logits(self, hidden):
+        logits = self.head(hidden)
+        return _float(logits) if self.wide else logits
 
     def dense(self)->torch.Tensor: # [rows, positions, vocabulary]
         "Compute all logits at once."
-        return self.head(self.hidden)
+        return self._logits(self.hidden)
 
     def pieces(self):
         "Iterate over (slice of all positions, logits [tokens, vocabulary]), without gradients."
         flat = self.hidden.detach().flatten(0, 1)
         for start in range(0, len(flat), self.size):
             at = slice(start, start + self.size)
-            with torch.no_grad(): some = self.head(flat[at])
+            with torch.no_grad(): some = self._logits(flat[at])
             yield at, some
 
-# %% ../../nbs/models/01_chunked.ipynb #272fed5c
 def _wide(x):
     "Return the type to compute losses in: at least float32."
     return torch.promote_types(x.dtype, torch.float32)
 
 def _float(x): return x.to(_wide(x))
 
+# %% ../../nbs/models/01_chunked.ipynb #272fed5c
 @patch
 def token_losses(self:LazyLogits,
     targets:torch.Tensor, # [rows, positions] token ids; -100 where there is nothing to predict
@@ -127,3 +137,78 @@ def loss(self:LazyLogits,
     total, nll = _LossInPieces.apply(
         self.hidden, targets.flatten(), weights.flatten(), self.head, self.size, *params)
     return total, nll.view(targets.shape)
+
+# %% ../../nbs/models/01_chunked.ipynb #62de2bb5
+@patch
+def argmax(self:LazyLogits,
+    dim:int=-1, # the last dimension goes in pieces, any other computes all logits
+    keepdim:bool=False, # keep the dimension, with size 1
+)->torch.Tensor: # [rows, positions] token ids, for the last dimension
+    "Return the most likely token of each position."
+    if dim not in (-1, 2): return self.dense().argmax(dim, keepdim)
+    best = [some.argmax(-1) for _, some in self.pieces()]
+    best = torch.cat(best).view(self.shape[:2])
+    return best[..., None] if keepdim else best
+
+@patch
+def float(self:LazyLogits)->LazyLogits:
+    "Return the same logits, to be computed into float32."
+    new = self._with(self.hidden)
+    new.wide = True
+    return new
+
+@patch(as_prop=True)
+def logits(self:LazyLogits)->LazyLogits:
+    "The logits themselves, for code that expects a model's output from transformers."
+    return self
+
+@patch(as_prop=True)
+def ndim(self:LazyLogits)->int: return 3
+
+@patch
+def __len__(self:LazyLogits): return self.shape[0]
+
+def _dims(part):
+    "Dimensions that a part of an index takes up."
+    return part.ndim if getattr(part, 'dtype', None) == torch.bool else 1
+
+@patch
+def __getitem__(self:LazyLogits, i):
+    "Logits of some rows and positions; all of them are computed if `i` chooses tokens."
+    parts = i if isinstance(i, tuple) else (i,)
+    if any(p is None or p is Ellipsis for p in parts) or sum(map(_dims, parts)) > 2:
+        return self.dense()[i]
+    return self._logits(self.hidden[i])
+
+# %% ../../nbs/models/01_chunked.ipynb #8fd73cf1
+def _of_tensor(self, name):
+    "Methods and attributes of a tensor, of all logits."
+    if name.startswith('__') or not hasattr(torch.Tensor, name):
+        raise AttributeError(f'LazyLogits has no {name!r}, and neither has a tensor')
+    if not callable(getattr(torch.Tensor, name)): return getattr(self.dense(), name)
+    def method(*args, **kwargs): return getattr(self.dense(), name)(*args, **kwargs)
+    return method
+
+LazyLogits.__getattr__ = _of_tensor # patched, it would be that of the module too
+
+def _densely(o):
+    "An argument of a torch function, computed if it is lazy."
+    if isinstance(o, LazyLogits): return o.dense()
+    if isinstance(o, (list, tuple)): return type(o)(map(_densely, o))
+    return o
+
+@patch(cls_method=True)
+def __torch_function__(cls:LazyLogits, func, types, args=(), kwargs=None):
+    "Let `torch.softmax(logits, -1)` and its like take lazy logits."
+    kwargs = kwargs or {}
+    if func is torch.is_floating_point: return True
+    if func is torch.argmax: return LazyLogits.argmax(*args, **kwargs)
+    kwargs = {key: _densely(value) for key, value in kwargs.items()}
+    return func(*_densely(tuple(args)), **kwargs)
+
+def _operator(name):
+    def compute(self, *args): return getattr(self.dense(), name)(*_densely(args))
+    return compute
+
+for _name in 'add radd sub rsub mul rmul truediv rtruediv neg lt le gt ge'.split():
+    setattr(LazyLogits, f'__{_name}__', _operator(f'__{_name}__'))

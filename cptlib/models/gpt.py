@@ -10,7 +10,7 @@ __all__ = ['Block', 'GPT', 'separate_documents']
 # %% ../../nbs/models/02_gpt.ipynb #5fdcd471
 import torch.nn.functional as F
 from torch import nn
-from ..data.packing import document_mask, segment_positions, segments
+from ..data.packing import document_mask, position_segments, segment_positions, segments
 
 # %% ../../nbs/models/02_gpt.ipynb #81a6d54a
 class Block(nn.Module):
@@ -81,8 +81,8 @@ class GPT(nn.Module):
 
     def forward(self,
         x, # [rows, positions] token ids
-        attention_mask=None, # as `mask` of `Block.attend`
-        position_ids=None, # [rows, positions] (default: counted from the start of the row)
+        position_ids=None, # [rows, positions] that restart at each document (default: none restart)
+        attention_mask=None, # as `mask` of `Block.attend` (default: each document sees itself)
     ): # [rows, positions, vocab_size] logits
         "Compute logits. Raises ValueError for rows longer than `max_len`."
         n = x.shape[1]
@@ -91,6 +91,8 @@ class GPT(nn.Module):
                              f"make it with max_len={n}")
         if position_ids is None: at = self.positions.weight[:n]
         else: at = self.positions(position_ids)
+        if attention_mask is None and position_ids is not None:
+            attention_mask = document_mask(position_segments(position_ids))
         h = self.tokens(x) + at
         for block in self.blocks: h = block(h, attention_mask)
         return self.head(self.norm(h))
@@ -100,8 +102,13 @@ def separate_documents(
     model:nn.Module, # takes token ids, `attention_mask` and `position_ids`, as `GPT` does
     end:int, # id of the end-of-text token
 ): # a handle, whose method `remove()` undoes the change
-    "Make attention and positions of a model restart at each document in a row."
+    """Make attention and positions of a model restart at each document in a row.
+
+    The model then raises ValueError for rows that come with positions."""
     def split(module, args, kwargs):
+        if len(args) > 1 or kwargs.get('position_ids') is not None:
+            raise ValueError('the rows say where their documents begin, so separate_documents has '
+                             'nothing to find; remove it, or set source.apart = False')
         tokens = args[0] if args else kwargs['input_ids']
         segment = segments(tokens, end)
         apart = dict(attention_mask=document_mask(segment), position_ids=segment_positions(segment))

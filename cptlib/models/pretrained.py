@@ -70,7 +70,8 @@ class Head(nn.Module):
         self.linear = linear
         self.scale = scale
         self.cap = cap
-        self.out_features = linear.out_features
+        whole = getattr(linear, 'original_module', linear) # peft wraps it if it trains new tokens
+        self.out_features = whole.out_features
 
     def forward(self,
         hidden, # [tokens, width] hidden states
@@ -131,6 +132,7 @@ class CausalLM(nn.Module):
         self.tokenizer = tokenizer
         self.logits_at_once = logits
         self.fingerprint = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
+        self.new_tokens = () # ids that `add_tokens` has added
         check_causal(self.base)
         self.head = find_head(self.base)
         self.keeps_apart = keeps_apart(self.base)
@@ -155,12 +157,21 @@ class CausalLM(nn.Module):
     ): # [rows, positions, vocabulary] `LazyLogits`
         "Run the body. Raises ValueError for rows too long, and documents it cannot keep apart."
         _check_row(self, x, position_ids)
-        inputs = dict(input_ids=x, use_cache=False)
-        if position_ids is not None: inputs['position_ids'] = position_ids
-        if self.head is None: return self.base(**inputs).logits
-        hidden = self.base.base_model(**inputs)[0]
+        if self.head is None: return _run(self.base, x, position_ids)
+        hidden = _run(self.base.base_model, x, position_ids)
         head = Head(self.base.get_output_embeddings(), *self.head)
         return LazyLogits(hidden, head, logits=self.logits_at_once)
+
+def _run(part, x, position_ids):
+    """Run a model or its body on rows: logits or hidden states [rows, positions, ...].
+
+    Flash attention looks at positions only in a batch of one row, so it gets all rows as one."""
+    inputs = dict(input_ids=x, use_cache=False)
+    if position_ids is None: return part(**inputs)[0]
+    inputs['position_ids'] = position_ids
+    if 'flash' not in str(part.config._attn_implementation): return part(**inputs)[0]
+    for name in ('input_ids', 'position_ids'): inputs[name] = inputs[name].reshape(1, -1)
+    return part(**inputs)[0].reshape(*x.shape, -1)
 
 def _check_row(lm, x, position_ids):
     "Check a row. Raises ValueError for too long rows, and documents it cannot keep apart."
@@ -171,8 +182,8 @@ def _check_row(lm, x, position_ids):
                          f'tokens; prepare sources with row_len={longest} or fewer')
     if position_ids is not None and not lm.keeps_apart:
         raise ValueError(f'{name} cannot keep the documents of a row apart: it looks back to '
-                         'earlier documents even where positions restart; '
-                         'train it without separate_documents')
+                         'earlier documents even where positions restart; train it without '
+                         'separate_documents, and with source.apart = False')
 
 # %% ../../nbs/models/04_pretrained.ipynb #b0549b10
 def place_of(model):
