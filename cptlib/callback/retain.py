@@ -40,6 +40,9 @@ def _steps_between_looks(rows, bs, budget):
     return math.ceil(rows/(3*bs*budget))
 
 # %% ../../nbs/callback/10_retain.ipynb #e6ca3948
+_SAVED = dict(first='start_accuracy', first_loss='start_loss', mean='mean', var='var',
+              spread='spread', count='count') # name in a checkpoint -> attribute
+
 _FIGURES = 'wish', 'weights', 'change', 'error' # of a look, in the order of the columns
 
 class LookLog:
@@ -99,9 +102,6 @@ class LookLog:
         self.figures = History.resumed(state['figures'])
 
 # %% ../../nbs/callback/10_retain.ipynb #6e21d6a4
-_SAVED = dict(first='start_accuracy', first_loss='start_loss', mean='mean', var='var',
-              spread='spread', count='count') # name in a checkpoint -> attribute
-
 class Retain(LeanCallback):
     "Move mixture weights during training, so that no guarded source loses more than `tolerance`."
     order, run_valid = 46, False # after DataMix (45)

@@ -333,6 +333,7 @@ def way_out(
     found = (todo for words, todo in _WAYS_OUT.items() if words in reason)
     return next(found, 'correct it, or leave it out')
 
+# %% ../../nbs/data/12_chats.ipynb #d5ff0e54
 class _Counts:
     "What happened to the conversations of a source."
     def __init__(self, name):

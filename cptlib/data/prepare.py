@@ -271,6 +271,7 @@ def _write_documents(folder, name, batches, tok, row_len, packing, saver=None, s
     _warn_of_controls(name, controls, tok)
     return meta
 
+# %% ../../nbs/data/04_prepare.ipynb #b591f9eb
 def _continued(folder, stream, pairs):
     """Return the state of an interrupted preparation of the same texts, after walking over those.
 
@@ -367,6 +368,7 @@ def _tokenize(batch, numbers, name, tok, column, quality, first=0):
     if quality: columns['quality'] = list(qualities)
     return columns
 
+# %% ../../nbs/data/04_prepare.ipynb #f644f8a1
 DOCS_OF_PIECE = 2**16 # documents of a dataset that are tokenized before their file is finished
 
 def _map_piece(piece, folder, first, name, num_proc, quality, **kwargs):
@@ -388,6 +390,7 @@ def _read_piece(folder):
     files = sorted(str(path) for path in folder.glob('*.arrow'))
     return concatenate_datasets([Dataset.from_file(path) for path in files])
 
+# %% ../../nbs/data/04_prepare.ipynb #003f5662
 def _map(dataset, folder, name, **kwargs):
     "Return a `datasets.Dataset` of token ids and qualities, with its files in `folder/'map'`."
     from datasets import concatenate_datasets
@@ -459,6 +462,7 @@ class _Stream:
     def __init__(self, function): self.function = function
     def __iter__(self): return iter(self.function())
 
+# %% ../../nbs/data/04_prepare.ipynb #55ea60a5
 def _from_disk(name, path):
     "Read a file or a folder. Raises ValueError if there is nothing that `datasets` can read."
     import datasets
