@@ -49,6 +49,25 @@ def _plain_model(model, tokenizer, adapter, bits, checkpointing, compile):
     if tokenizer is not None: model.fingerprint = tokenizer_fingerprint(tokenizer)
     return model
 
+# %% ../nbs/04_learner.ipynb #80b60a53
+def _callbacks(model, mixture, batches, probe, guarded, clip, bf16):
+    "Choose the callbacks; an optimizer step has so many batches."
+    ours = [DataMix(), ClunkDetector(probe=probe), AccuracyTracker(guarded=guarded)]
+    if clip is not None: ours.append(GradientClip(clip))
+    if bf16: ours.append(Bfloat16())
+    if callable(getattr(model, 'reset', None)): ours.append(FreshState())
+    varied = mixture.marked or mixture.pad is not None # rows hold different numbers of targets
+    uneven = mixture.world > 1 and varied # the processes' targets differ
+    if batches > 1 or uneven:
+        ours.append(AccumulateTargets(batches*mixture.bs//mixture.world, mixture.world))
+    return ours
+
+def _decays(model, splitter, wd):
+    "Return the weight decay of each group of parameters; vectors have none."
+    if splitter is decay_groups: return [wd, 0.]
+    if splitter is depth_groups: return [wd, 0.]*(len(depth_groups(model))//2)
+    return wd
+
 # %% ../nbs/04_learner.ipynb #05d6a021
 def cpt_learner(
     model, # module: token ids [rows, positions] -> logits; or a Hugging Face model, name or folder
@@ -99,20 +118,12 @@ def cpt_learner(
     n = accumulation(mixture, step_tokens) if step_tokens else 1 # batches per optimizer step
     if every is None: every = math.ceil(mixture.steps/5)
     every = n*even_passes(mixture.steps//n, math.ceil(every/n))
-    ours = [DataMix(), ClunkDetector(probe=probe), AccuracyTracker(guarded=guarded)]
-    if clip is not None: ours.append(GradientClip(clip))
-    if bf16: ours.append(Bfloat16())
-    if callable(getattr(model, 'reset', None)): ours.append(FreshState())
-    varied = mixture.marked or mixture.pad is not None # rows hold different numbers of targets
-    uneven = mixture.world > 1 and varied # the processes' targets differ
-    if n > 1 or uneven: ours.append(AccumulateTargets(n*mixture.bs//mixture.world, mixture.world))
+    ours = _callbacks(model, mixture, n, probe, guarded, clip, bf16)
     if rows is None: rows = max(32, 2**15//mixture.row_len)
     twice = 2*mixture.bs//mixture.world # without gradients there is room for more rows
     dls = mixture.dls(valid, every, rows, device, workers, valid_bs=twice)
     splitter = kwargs.pop('splitter', decay_groups)
-    if splitter is decay_groups: decays = [wd, 0.]
-    elif splitter is depth_groups: decays = [wd, 0.]*(len(depth_groups(model))//2)
-    else: decays = wd
+    decays = _decays(model, splitter, wd)
     args = dict(loss_func=next_token_loss, opt_func=adamw, lr=lr, wd=decays) | kwargs
     return CPTLearner(dls, model, splitter=splitter, cbs=[*ours, *L(cbs)], **args)
 

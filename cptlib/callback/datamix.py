@@ -92,8 +92,7 @@ class DataMix(LossReader):
         self._has_targets.append(has_targets)
         super().after_batch()
         self._hold_mean(has_targets)
-        if self._pending is None: return
-        self.mixture.set_weights(self._pending)
+        if self._pending is not None: self.mixture.set_weights(self._pending)
         self._pending = None
 
     def after_train(self):
@@ -103,8 +102,7 @@ class DataMix(LossReader):
     def after_fit(self):
         plain_logs(self.learn)
         self._running = False
-        if self._rewind is None: return
-        self.mixture.load_state_dict(self._rewind)
+        if self._rewind: self.mixture.load_state_dict(self._rewind)
         self._rewind = None
 
 # %% ../../nbs/callback/01_datamix.ipynb #87ea42d2

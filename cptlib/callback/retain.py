@@ -73,7 +73,6 @@ class LookLog:
         return entry
 
     def __len__(self): return len(self.step)
-
     def __iter__(self): return map(self._entry, self.step, self.figures)
 
     def __getitem__(self, i):
@@ -200,6 +199,7 @@ def _begin(self:Retain):
     self.mean_targets = [self._mean_targets(i) for i in range(len(self.watched))]
     self.start_accuracy, self.start_loss = self._measure(np.arange(self.pool))
 
+# %% ../../nbs/callback/10_retain.ipynb #6062a0a5
 @patch
 def _mean_targets(self:Retain, i):
     "Return the mean number of targets in the slots of a pool. Raises ValueError if it is 0."

@@ -415,7 +415,6 @@ def _repr_html_(self:Description):
 
 # %% ../../nbs/data/13_look.ipynb #5fd24c0e
 _FEW, _MANY = .01, .3
-
 def _warnings(d, counted_ends):
     "Say what looks wrong in a `Description`."
     found, share = [], d.targets/max(d.tokens, 1)

@@ -414,6 +414,7 @@ def _map(dataset, folder, name, **kwargs):
                       f'{found:,} documents')
     return concatenate_datasets(pieces)
 
+# %% ../../nbs/data/04_prepare.ipynb #e086cf5c
 @contextmanager
 def _quiet_datasets():
     "Draw no bars of `datasets` where they would fill a log."

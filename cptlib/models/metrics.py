@@ -66,6 +66,7 @@ def _check_shape(logits, targets):
     raise ValueError(f"the model returned logits of shape {list(shape)} for {rows} rows of "
                      f"{positions} tokens; {hint} from its forward")
 
+# %% ../../nbs/models/00_metrics.ipynb #9b81406a
 class NextTokenLoss:
     "Mean cross-entropy over the scored tokens of a batch, and the loss of each of its rows."
     _made_for = None # weak reference to the logits of the last call

@@ -119,6 +119,18 @@ def keeps_apart(
     alone = _tried(model, x[:, 4:], body=True)[0]
     return _close(both[:, 4:], alone)
 
+# %% ../../nbs/models/04_pretrained.ipynb #cd1eee06
+def _run(part, x, position_ids):
+    """Run a model or its body on rows: logits or hidden states [rows, positions, ...].
+
+    Flash attention looks at positions only in a batch of one row, so it gets all rows as one."""
+    inputs = dict(input_ids=x, use_cache=False)
+    if position_ids is None: return part(**inputs)[0]
+    inputs['position_ids'] = position_ids
+    if 'flash' not in str(part.config._attn_implementation): return part(**inputs)[0]
+    for name in ('input_ids', 'position_ids'): inputs[name] = inputs[name].reshape(1, -1)
+    return part(**inputs)[0].reshape(*x.shape, -1)
+
 # %% ../../nbs/models/04_pretrained.ipynb #133a7df8
 class CausalLM(nn.Module):
     "A model from transformers, ready for training: token ids [rows, positions] -> `LazyLogits`."
@@ -161,17 +173,6 @@ class CausalLM(nn.Module):
         hidden = _run(self.base.base_model, x, position_ids)
         head = Head(self.base.get_output_embeddings(), *self.head)
         return LazyLogits(hidden, head, logits=self.logits_at_once)
-
-def _run(part, x, position_ids):
-    """Run a model or its body on rows: logits or hidden states [rows, positions, ...].
-
-    Flash attention looks at positions only in a batch of one row, so it gets all rows as one."""
-    inputs = dict(input_ids=x, use_cache=False)
-    if position_ids is None: return part(**inputs)[0]
-    inputs['position_ids'] = position_ids
-    if 'flash' not in str(part.config._attn_implementation): return part(**inputs)[0]
-    for name in ('input_ids', 'position_ids'): inputs[name] = inputs[name].reshape(1, -1)
-    return part(**inputs)[0].reshape(*x.shape, -1)
 
 def _check_row(lm, x, position_ids):
     "Check a row. Raises ValueError for too long rows, and documents it cannot keep apart."
