@@ -142,12 +142,12 @@ def show_results(self:CPTLearner,
     "Show rows, and for each of their tokens the one that the model thought most likely."
     from fastai.torch_core import display_df
     dl = self.dls[ds_idx] if dl is None else dl
-    ids, x, y = dl.some(max_n)
+    ids, *inputs, y = dl.some(max_n)
     device = next(self.model.parameters()).device
     with evaluating(self.model), torch.no_grad():
-        best = logits_of(self.model(x.to(device))).argmax(-1).cpu()
+        best = logits_of(self.model(*(part.to(device) for part in inputs))).argmax(-1).cpu()
     y = y.cpu()
-    table, tokenizer = dl.rows_table(ids, x)[['source']], self.tokenizer_in_use()
+    table, tokenizer = dl.rows_table(ids, inputs[0])[['source']], self.tokenizer_in_use()
     scored = [row >= 0 for row in y]
     table['text'] = [shown_tokens(row[s], tokenizer) for row, s in zip(y, scored)]
     table['predicted'] = [shown_tokens(row[s], tokenizer) for row, s in zip(best, scored)]

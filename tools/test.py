@@ -43,6 +43,7 @@ def run_notebook(path, flags, log):
     file = os.open(log, os.O_WRONLY | os.O_TRUNC)
     for stream in (1, 2): os.dup2(file, stream)
     os.chdir(ROOT)
+    multiprocessing.set_start_method(None, force=True) # or what it starts would begin like itself
     from nbdev.config import get_config
     from nbdev.test import test_nb
     skipped = (get_config().tst_flags or '').split()

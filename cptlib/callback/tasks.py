@@ -111,7 +111,7 @@ class Samples(AtValidations):
 class TaskEval(AtValidations):
     "Ask multiple-choice questions at validations, and tell which answers were lost and gained."
     def __init__(self,
-        tasks:dict, # {name: list of `Question`s, or file that `read_questions` takes}
+        tasks:dict, # {name: list of `Question`s, file of them, or `HarnessTask`}
         every:int=1, # ask at every so many validations
         tokenizer=None, # to read the questions (default: the model's, or that of the sources)
         bs:int=16, # answers at a time
@@ -122,8 +122,9 @@ class TaskEval(AtValidations):
         self.tasks = {}
         for name, questions in tasks.items():
             if isinstance(questions, (str, Path)): questions = read_questions(questions)
-            if not questions: raise ValueError(f'task {name!r} has no questions')
-            self.tasks[name] = list(questions)
+            if not hasattr(questions, 'ask'): questions = list(questions)
+            if questions == []: raise ValueError(f'task {name!r} has no questions')
+            self.tasks[name] = questions
         store_attr('tokenizer,bs')
         self._columns = []
 
@@ -149,7 +150,8 @@ class TaskEval(AtValidations):
         tokenizer = self.tokenizer_in_use()
         answers = {}
         for name, questions in self.tasks.items():
-            found = ask_choices(self.model, questions, tokenizer, self.bs)
+            if hasattr(questions, 'ask'): found = questions.ask(self.model, tokenizer, self.bs)
+            else: found = ask_choices(self.model, questions, tokenizer, self.bs)
             answers[name] = found.to_dict('list')
         return dict(answers=answers)
 
@@ -172,9 +174,9 @@ class TaskEval(AtValidations):
 def table(self:TaskEval)->pd.DataFrame: # a row each task
     "Known shares before and after, their change with its 95 % interval, and the answers changed."
     rows = []
-    for name, questions in self.tasks.items():
+    for name in self.tasks:
         c = self.change(name)
-        rows.append(dict(questions=len(questions), known_before=c.known_before,
+        rows.append(dict(questions=len(self.answers(name)), known_before=c.known_before,
                          known_after=c.known_after, change=c.change, low=c.interval[0],
                          high=c.interval[1], lost=len(c.lost), gained=len(c.gained)))
     return pd.DataFrame(rows, index=pd.Index(list(self.tasks), name='task'))

@@ -405,7 +405,7 @@ def some(self:MixtureLoader,
     picked = evenly(len(ids.row), n)
     columns = [column[picked] for column in ids[1:]]
     ids = Ids(ids.step, *columns)
-    return ids, *to_xy(m.gather(ids), self.device, m.pad, m.marked)
+    return ids, *to_xy(m.gather(ids), self.device, m.pad, m.marked, m.apart)
 
 @patch
 def some(self:ValidLoader,
@@ -413,6 +413,7 @@ def some(self:ValidLoader,
 )->tuple: # `Ids` of the rows; x, y: int64 tensors [rows, row_len]
     "Some validation rows, about equally many of each source."
     sizes = np.bincount([i for i, rows in self.parts for _ in rows])
+    apart = any(source.apart for source in self.sources)
     shares = np.diff(np.linspace(0, n, len(sizes) + 1).astype(int))
     source, row, batches = [], [], []
     for i, share in enumerate(np.minimum(shares, sizes)):
@@ -421,7 +422,8 @@ def some(self:ValidLoader,
         if not len(picked): continue
         source.append(np.full(len(picked), i))
         row.append(picked)
-        batches.append(read_rows(self.sources[i], picked, self.device))
+        s = self.sources[i]
+        batches.append(to_xy(s.take(picked), self.device, s.pad, s.marked, apart))
     source, row = np.concatenate(source), np.concatenate(row)
     ids = Ids(0, source, row, np.zeros(len(row), np.int64), source)
     return ids, *(torch.cat(part) for part in zip(*batches))
