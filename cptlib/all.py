@@ -42,6 +42,7 @@ from .callback.anchor import *
 from .report import *
 from .callback.steps import AccumulateTargets
 from .callback.tasks import Samples, TaskEval
+from .tasks.harness import HarnessTask
 from .verbs import CPTLearner
 from .learner import *
 from .memorization import Facts, fact_base, fact_condition

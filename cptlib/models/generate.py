@@ -136,7 +136,7 @@ class Likelihood(NamedTuple):
 
 def _continuation(logits, ids, n):
     "Score the last `n` tokens of a row: `Likelihood`."
-    log_p = logits[-n - 1:-1].float().log_softmax(-1)
+    log_p = logits[-n:].float().log_softmax(-1)
     target = torch.tensor(ids[-n:], device=log_p.device)
     chosen = log_p.gather(1, target[:, None])[:, 0]
     greedy = (log_p.argmax(-1) == target).all()
@@ -154,12 +154,13 @@ def score_tokens(
     with evaluating(model), torch.no_grad():
         for start in range(0, len(rows), bs):
             some = by_length[start:start + bs]
-            x = torch.zeros(len(some), len(rows[some[0]][0]), dtype=torch.long)
-            for k, i in enumerate(some): x[k, :len(rows[i][0])] = torch.tensor(rows[i][0])
+            inputs = [rows[i][0][:-1] for i in some] # nothing follows the last token
+            x = torch.zeros(len(some), len(inputs[0]), dtype=torch.long)
+            for k, ids in enumerate(inputs): x[k, :len(ids)] = torch.tensor(ids)
             logits = logits_of(model(x.to(device)), whole=True)
             for k, i in enumerate(some):
                 ids, n = rows[i]
-                found[i] = _continuation(logits[k, :len(ids)], ids, n)
+                found[i] = _continuation(logits[k, :len(ids) - 1], ids, n)
     return found
 
 # %% ../../nbs/models/08_generate.ipynb #7edb0018
