@@ -142,7 +142,6 @@ class TaskEval(AtValidations):
 
     def _remove_columns(self):
         self.learn.metrics = self.metrics.filter(lambda metric: metric not in self._columns)
-
     def _known_now(self, name): return known_share(self.answers(name)) if self.records else None
 
     def ask(self)->dict:

@@ -103,17 +103,17 @@ def _same_random_numbers():
 
 def _judgement(sample, metric):
     "One question of a task as a row: what was asked and answered, and whether that is right."
-    prompt = sample['arguments'][0][0]
-    scores = [response[0] for response in sample['filtered_resps']] \
-        if isinstance(sample['filtered_resps'][0], (list, tuple)) else None
-    if scores is None: # a text was written
-        return dict(prompt=prompt, answer=str(sample['filtered_resps'][0]), choices=math.inf,
-                    right=bool(sample[metric]))
+    prompt, responses = sample['arguments'][0][0], sample['filtered_resps']
+    known = dict(prompt=prompt, right=bool(sample[metric]))
+    if isinstance(responses[0], str): # a text was written, so there were no choices
+        return known | dict(answer=responses[0], choices=math.inf)
     answers = [arguments[1] for arguments in sample['arguments']]
+    scores = [log_p for log_p, *_ in responses]
     if metric == 'acc_norm': scores = [s/len(a) for s, a in zip(scores, answers, strict=True)]
-    return dict(prompt=prompt, answer=answers[int(np.argmax(scores))].strip(),
-                choices=len(answers), right=bool(sample[metric]))
+    best = answers[int(np.argmax(scores))].strip()
+    return known | dict(answer=best, choices=len(answers))
 
+# %% ../../nbs/tasks/02_harness.ipynb #decd68f1
 class HarnessTask:
     "A task of lm-evaluation-harness, which `TaskEval` asks like a list of questions."
     def __init__(self,
