@@ -11,7 +11,6 @@ __all__ = ['run_recipe', 'run_key', 'kept', 'summarised', 'mean_interval', 'Comp
 # %% ../nbs/05_compare.ipynb #5afbb460
 import copy
 import hashlib
-import html
 import json
 import math
 import os
@@ -30,6 +29,7 @@ from scipy.stats import t as student_t
 from .callback.accuracy import evaluate
 from .data.mixture import Mixture
 from .data.schedule import COLORS
+from .data.text import html_paragraphs
 from .learner import cpt_learner
 from .models.metrics import backward_transfer, forward_transfer
 from .optim import depth_groups, discriminative, rate_scheduler
@@ -362,8 +362,7 @@ def plot(self:Comparison,
 
 @patch
 def _repr_html_(self:Comparison):
-    paragraphs = [f'<p>{html.escape(line)}</p>' for line in self.verdict.splitlines()]
-    return self.table().round(3).to_html() + ''.join(paragraphs)
+    return self.table().round(3).to_html() + html_paragraphs(self.verdict.splitlines())
 
 # %% ../nbs/05_compare.ipynb #1cd81ef4
 def replay_sweep(

@@ -10,7 +10,6 @@ __all__ = ['ways', 'DemoSize', 'demo_sources', 'demo_base', 'demo_way', 'Demo', 
 
 # %% ../nbs/07_demo.ipynb #dc2c7ae3
 import copy
-import html
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from .data.loader import ValidLoader
 from .data.mixture import Mixture
 from .data.schedule import Schedule, anneal, constant, stages
 from .data.source import embedded_sources
+from .data.text import html_text
 from .memorization import Facts, fact_base, fact_condition
 from .learner import cpt_learner
 from .models.gpt import GPT
@@ -293,7 +293,7 @@ def _about_run(demo):
     parameters = sum(p.numel() for p in demo.base.parameters())
     return (f"<p>Seed {result['seed']}; {size.base_steps} base steps, {size.steps} steps a way, "
             f"batches of {size.bs} rows of 96 bytes, {parameters:,} parameters; "
-            f"{seconds:.0f} s on {html.escape(machine['platform'])}, "
+            f"{seconds:.0f} s on {html_text(machine['platform'])}, "
             f"{machine['threads']} threads, Python {machine['python']}, "
             f"PyTorch {machine['torch']}.</p>")
 
@@ -303,7 +303,7 @@ def report_html(
     "Make the page of the demonstration. Raises ValueError before the run."
     tradeoff = 'Accuracy on code against accuracy on prose for each way of training'
     forgetting = 'Accuracy on prose over the steps of each way of training'
-    parts = [f'<p class="lead">{html.escape(demo.conclusion)}</p>',
+    parts = [f'<p class="lead">{html_text(demo.conclusion)}</p>',
              '<h2>What each way learned, and kept</h2>', table_html(demo.table), _explanation,
              figure_html(plot_tradeoff(demo), tradeoff),
              figure_html(plot_forgetting(demo), forgetting)]

@@ -9,7 +9,6 @@ __all__ = ['broken_from', 'CPTReport', 'figure_html', 'table_html', 'page_html',
 
 # %% ../nbs/03_report.ipynb #373e29cd
 import base64
-import html
 import io
 import math
 import platform
@@ -23,6 +22,7 @@ import torch
 from fastai.learner import Learner
 from fastcore.basics import patch
 
+from .data.text import html_text
 from .models.metrics import readable
 
 # %% ../nbs/03_report.ipynb #0ffaadf6
@@ -84,7 +84,7 @@ class CPTReport:
     __repr__ = __str__
 
     def _repr_html_(self):
-        parts = [f'<p><b>{html.escape(self.problem)}</b></p>'] if self.problem else []
+        parts = [f'<p><b>{html_text(self.problem)}</b></p>'] if self.problem else []
         for title, table in self._tables().items():
             parts.append(f'<p><b>{title}</b></p>{table.round(3).to_html()}')
         return ''.join(parts) + self.clunk._repr_html_()
@@ -105,7 +105,7 @@ def figure_html(
     fig.savefig(svg, format='svg')
     plt.close(fig)
     data = base64.b64encode(svg.getvalue()).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{data}">'
+    return f'<img alt="{html_text(alt)}" src="data:image/svg+xml;base64,{data}">'
 
 # %% ../nbs/03_report.ipynb #bf37f0b3
 _style = '''<style>
@@ -129,7 +129,7 @@ def page_html(
     parts:list, # pieces of HTML, from top to bottom
 )->str: # a whole page
     "Make an HTML page that loads nothing from elsewhere."
-    title = html.escape(title)
+    title = html_text(title)
     head = ('<meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
             f'<title>{title}</title>{_style}')

@@ -10,7 +10,6 @@ __all__ = ['WAYS', 'RATES', 'REQUESTS', 'SkillSize', 'SkillSources', 'skill_sour
 
 # %% ../nbs/10_skill_demo.ipynb #f254d7c4
 import gc
-import html
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from .data.loader import ValidLoader
 from .data.mixture import Mixture
 from .data.schedule import constant
 from .data.source import Source, embedded_sources
+from .data.text import html_text
 from .learner import cpt_learner
 from .models.generate import complete
 from .report import figure_html, machine, page_html, table_html
@@ -302,12 +302,12 @@ def skill_page(
              'share of questions known, corrected for chance.</p>',
              figure_html(plot_gained(demo), 'Right SQL answers against accuracy on prose')]
     for name, result in demo.done.items():
-        title = html.escape(name[0].upper() + name[1:])
+        title = html_text(name[0].upper() + name[1:])
         if 'html' in result: parts += [f'<h2>{title}</h2>', result['html']]
         if 'answers' in result:
             answers = pd.Series(result['answers'], name='answer').to_frame()
             parts += [f'<h2>{title}: ordinary requests</h2>', table_html(answers)]
-    parts += ['<h2>This run</h2>', f'<p>{html.escape(about_machine(demo))}</p>']
+    parts += ['<h2>This run</h2>', f'<p>{html_text(about_machine(demo))}</p>']
     return page_html(f'Continued pre-training of {Path(str(demo.model)).name}', parts)
 
 def about_machine(

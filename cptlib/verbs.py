@@ -26,7 +26,7 @@ from .callback.interrupt import Course
 from .callback.live import LiveClunk
 from .callback.retain import Retain
 from .callback.speed import Bfloat16
-from .callback.tasks import AtValidations
+from .callback.tasks import AtValidations, tokenizer_in_use
 from .data.loader import shown_tokens
 from .models.check import evaluating
 from .models.generate import complete
@@ -72,12 +72,6 @@ def lr_find(self:CPTLearner,
 
 # %% ../nbs/11_verbs.ipynb #e4815155
 @patch
-def tokenizer_in_use(self:CPTLearner): # None if none is known
-    "Return the tokenizer of the model, or else of the sources."
-    own = getattr(self.model, 'tokenizer', None)
-    return own if own is not None else getattr(self.dls, 'tokenizer', None)
-
-@patch
 def generate(self:CPTLearner,
     prompts, # a text, or a list of texts
     max_new:int=64, # most tokens to write
@@ -85,7 +79,7 @@ def generate(self:CPTLearner,
 ): # a text for each prompt, without the prompt; one text for one prompt
     "Let the model continue prompts. Raises ValueError if no tokenizer is known."
     one = isinstance(prompts, str)
-    tokenizer = kwargs.pop('tokenizer', None) or self.tokenizer_in_use()
+    tokenizer = tokenizer_in_use(self, kwargs.pop('tokenizer', None))
     texts = complete(self.model, [prompts] if one else list(prompts), tokenizer, max_new, **kwargs)
     return texts[0] if one else texts
 
@@ -147,7 +141,7 @@ def show_results(self:CPTLearner,
     with evaluating(self.model), torch.no_grad():
         best = logits_of(self.model(*(part.to(device) for part in inputs))).argmax(-1).cpu()
     y = y.cpu()
-    table, tokenizer = dl.rows_table(ids, inputs[0])[['source']], self.tokenizer_in_use()
+    table, tokenizer = dl.rows_table(ids, inputs[0])[['source']], tokenizer_in_use(self)
     scored = [row >= 0 for row in y]
     table['text'] = [shown_tokens(row[s], tokenizer) for row, s in zip(y, scored)]
     table['predicted'] = [shown_tokens(row[s], tokenizer) for row, s in zip(best, scored)]

@@ -47,7 +47,8 @@ from pathlib import Path
 
 import torch
 from fastai.basics import set_seed
-from real_clunk import arguments, missing, rows_of, store, stored
+from real_clunk import (arguments, held_out_sources, missing, rows_of, source_of, store,
+                        stored)
 from transformers import AutoTokenizer
 
 from cptlib.callback.accuracy import evaluate
@@ -266,9 +267,7 @@ def sources_of(way, towns, seed, tokenizer, folder):
     texts = texts_of(way, towns, random.Random(seed))
     sources = [Source.from_texts('facts', texts, tokenizer, folder/'facts', ROW_LEN)]
     for text in ('reference', 'library') if way.replay else ():
-        rows, _ = rows_of(text, tokenizer, ROW_LEN)
-        sources.append(Source.from_rows(text, rows, folder/text, vocab_size=len(tokenizer),
-                                        tokenizer=tokenizer))
+        sources.append(source_of(text, rows_of(text, tokenizer, ROW_LEN)[0], tokenizer, folder))
     return sources
 
 def run(way, seed, towns, valid, tokenizer, folder, device='cpu'):
@@ -288,20 +287,12 @@ def run(way, seed, towns, valid, tokenizer, folder, device='cpu'):
     return dict(way=asdict(way), steps=steps, tokens=steps*BS*ROW_LEN, after=after,
                 seconds=seconds)
 
-def valid_sources(tokenizer, folder):
-    "Held-out general text."
-    def source(text):
-        rows = rows_of(text, tokenizer, ROW_LEN)[1]
-        return Source.from_rows(text, rows, folder/text, vocab_size=len(tokenizer),
-                                tokenizer=tokenizer)
-    return [source(text) for text in ('reference', 'library', 'german')]
-
 def main():
     args = arguments(__doc__, OUT).parse_args()
     torch.set_num_threads(args.threads)
     tokenizer, towns = AutoTokenizer.from_pretrained(pretrained_model(MODEL)), invent()
     with tempfile.TemporaryDirectory() as folder:
-        valid = valid_sources(tokenizer, Path(folder))
+        valid = held_out_sources(tokenizer, folder, ROW_LEN)
         if not any(result['name'] == 'before' for result in stored(args.out)):
             known = measure(open_for_training(MODEL).to(args.device), towns[:TOWNS], valid)
             store(args, 'before', 0, dict(after=known))

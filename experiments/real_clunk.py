@@ -65,6 +65,7 @@ from cptlib.report import machine
 OUT = Path(__file__).parent/'results'/'real_clunk.jsonl'
 ROW_LEN, BS, ROWS, EPOCHS = 128, 4, 96, 3
 UNSEEN, HELD_OUT, WARMUP = 48, 24, 4
+TEXTS = 'reference', 'library', 'german'
 
 @dataclass(frozen=True)
 class Condition:
@@ -128,6 +129,16 @@ def rows_of(text, tokenizer, row_len=ROW_LEN):
     held_out = long_rows(valid, tokenizer, HELD_OUT, row_len)
     return long_rows(train, tokenizer, row_len=row_len), held_out
 
+def source_of(text, rows, tokenizer, folder):
+    "Rows of one text as a `Source`."
+    return Source.from_rows(text, rows, Path(folder)/text, vocab_size=len(tokenizer),
+                            tokenizer=tokenizer)
+
+def held_out_sources(tokenizer, folder, row_len=ROW_LEN):
+    "The held-out rows of all texts as `Source`s."
+    return [source_of(text, rows_of(text, tokenizer, row_len)[1], tokenizer, folder)
+            for text in TEXTS]
+
 def row_order(order, rng):
     "Row numbers of every step [steps, BS]. An epoch has ROWS rows."
     if order == 'fixed': rows = np.tile(rng.permutation(ROWS), EPOCHS)
@@ -140,11 +151,7 @@ def row_order(order, rng):
 class Measures:
     "Held-out measures of all three texts, and the probe."
     def __init__(self, lm, folder, seen, unseen):
-        texts = ('reference', 'library', 'german')
-        held_out = {t: rows_of(t, lm.tokenizer)[1] for t in texts}
-        self.sources = [Source.from_rows(t, rows.astype(np.uint16), folder/t,
-                                         vocab_size=lm.vocab_size, tokenizer=lm.tokenizer)
-                        for t, rows in held_out.items()]
+        self.sources = held_out_sources(lm.tokenizer, folder)
         self.lm, self.seen, self.unseen = lm, seen, unseen
 
     def held_out(self, step):
@@ -166,7 +173,7 @@ def run(condition, seed, folder, device='cpu'):
     steps = row_order(condition.order, rng)
     epoch = len(steps)//EPOCHS
     seen = pool[np.unique(steps[:epoch])[:UNSEEN]]
-    measures = Measures(lm, Path(folder), seen, unseen)
+    measures = Measures(lm, folder, seen, unseen)
 
     params = [p for p in lm.parameters() if p.requires_grad]
     opt = torch.optim.AdamW(params, lr=condition.lr, betas=(.9, .99), weight_decay=.01, fused=True)

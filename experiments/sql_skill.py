@@ -37,7 +37,8 @@ from pathlib import Path
 
 import torch
 from fastai.basics import set_seed
-from real_clunk import arguments, missing, rows_of, store, stored
+from real_clunk import (arguments, held_out_sources, missing, rows_of, source_of, store,
+                        stored)
 from transformers import AutoTokenizer
 
 from cptlib.data.mixture import Mixture
@@ -82,13 +83,10 @@ def sources_of(tokenizer, folder):
     "Sources to train on, and held-out sources."
     chats = [q.messages for q in sql_questions(QUESTIONS)]
     train = [Source.from_chats('sql', chats, tokenizer, folder/'sql', ROW_LEN)]
-    valid = []
-    for text in ('reference', 'library', 'german'):
-        rows, held_out = rows_of(text, tokenizer, ROW_LEN)
-        how = dict(vocab_size=len(tokenizer), tokenizer=tokenizer)
-        if text != 'german':
-            train.append(Source.from_rows(text, rows, folder/f'train-{text}', **how))
-        valid.append(Source.from_rows(text, held_out, folder/f'valid-{text}', **how))
+    for text in ('reference', 'library'):
+        rows, _ = rows_of(text, tokenizer, ROW_LEN)
+        train.append(source_of(text, rows, tokenizer, folder/'train'))
+    valid = held_out_sources(tokenizer, folder/'valid', ROW_LEN)
     unseen = [q.messages for q in sql_questions(ASKED, 'valid')]
     valid.append(Source.from_chats('sql', unseen, tokenizer, folder/'valid-sql', ROW_LEN))
     return train, valid

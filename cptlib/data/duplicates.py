@@ -17,7 +17,7 @@ import numpy as np
 from .loader import row_hashes
 from .look import documents, end_id
 from .source import Source
-from .text import Tokenizer, as_number, html_table, html_text
+from .text import Tokenizer, as_number, html_paragraphs, html_table, text_table
 
 # %% ../../nbs/data/14_duplicates.ipynb #eb447336
 _BASE = 0x9E3779B97F4A7C15 # odd, so it has an inverse modulo 2**64
@@ -67,11 +67,15 @@ def _each(sources, least):
                 if len(ids) >= least: yield _Found(s, number, row, ids)
                 number += 1
 
+def _decoded(source, ids):
+    "Decode ids, or list them if the tokenizer is not known."
+    ids = ids.tolist()
+    return str(ids) if source.tokenizer is None else Tokenizer(source.tokenizer).decode(ids)
+
 def _place(sources, found, shown=24):
     "Return the `Place` of a document."
-    source, head = sources[found.source], found.ids[:shown].tolist()
-    tok = source.tokenizer
-    text = str(head) if tok is None else Tokenizer(tok).decode(head)
+    source = sources[found.source]
+    text = _decoded(source, found.ids[:shown])
     return Place(source.name, found.document, found.row, len(found.ids), text)
 
 def _whole_hash(ids):
@@ -165,14 +169,10 @@ class Duplicates:
             yield f'{pair.similarity:.2f} alike: {_quoted(pair.first)} and {_quoted(pair.second)}'
 
     def __repr__(self):
-        table = [self._head, *self.lines()]
-        widths = [max(len(line[i]) for line in table) for i in range(len(self._head))]
-        def line(cells): return '  '.join(f'{c:>{w}}' for c, w in zip(cells, widths))
-        return '\n'.join([*map(line, table), *self._sentences()])
+        return '\n'.join([text_table(self._head, self.lines()), *self._sentences()])
 
     def _repr_html_(self):
-        told = ''.join(f'<p>{html_text(s)}</p>' for s in self._sentences())
-        return html_table(self._head, self.lines()) + told
+        return html_table(self._head, self.lines()) + html_paragraphs(self._sentences())
 
 # %% ../../nbs/data/14_duplicates.ipynb #76097f2a
 def _in_bytes(sources): return (sources[0].fingerprint or {}).get('kind') == 'bytes'
@@ -196,20 +196,18 @@ def find_duplicates(
     counts, pairs = [Counted(s.name) for s in sources], []
     by_hash, places = {}, {}
     for key, found in enumerate(_each(sources, least)):
-        place, c = _place(sources, found), counts[found.source]
+        places[key], c = _place(sources, found), counts[found.source]
         c.documents += 1
         c.tokens += len(found.ids)
         first = by_hash.setdefault(_whole_hash(found.ids), key)
-        alike = {first: 1.} if first != key else near.like(key, found.ids) if near else {}
-        if not alike:
-            places[key] = place
-            continue
+        if first != key: alike = {first: 1.}
+        else: alike = near.like(key, found.ids) if near else {}
+        if not alike: continue
         best = max(alike, key=alike.get)
         if first != key: c.equal += 1
         else: c.near += 1
         c.extra_tokens += len(found.ids)
-        places[key] = place
-        pairs.append(Pair(places[best], place, alike[best]))
+        pairs.append(Pair(places[best], places[key], alike[best]))
     return Duplicates(counts, pairs)
 
 # %% ../../nbs/data/14_duplicates.ipynb #412d86f1
@@ -246,7 +244,7 @@ class Overlap:
                    f'({s.source}, row {s.row:,})')
 
     def __repr__(self): return '\n'.join(self._sentences())
-    def _repr_html_(self): return ''.join(f'<p>{html_text(s)}</p>' for s in self._sentences())
+    def _repr_html_(self): return html_paragraphs(self._sentences())
 
 # %% ../../nbs/data/14_duplicates.ipynb #2eccb722
 class _Grams:
@@ -272,9 +270,7 @@ def _shared_of(found, valid, train, grams, hashes, n):
     seen = grams.source[at] >= 0
     if not seen.any(): return None
     i = int(seen.argmax())
-    source = valid[found.source]
-    ids = found.ids[i:i + n].tolist()
-    text = str(ids) if source.tokenizer is None else Tokenizer(source.tokenizer).decode(ids)
+    text = _decoded(valid[found.source], found.ids[i:i + n])
     return Shared(_place(valid, found), float(seen.mean()), train[grams.source[at[i]]].name,
                   int(grams.row[at[i]]), text)
 

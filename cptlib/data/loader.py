@@ -27,6 +27,10 @@ from .streams import Ids, check_sources
 from .text import Tokenizer, as_number
 
 # %% ../../nbs/data/11_loader.ipynb #d5903bda
+def _positions(tokens):
+    "Positions of tokens [rows, n], which restart at each document and each row."
+    return segment_positions(((tokens & STARTS) != 0).long().cumsum(1))
+
 def to_xy(
     tokens, # array or tensor [rows, row_len+1], any integer type
     device=None, # where the batch goes (default: stays on the host)
@@ -45,9 +49,7 @@ def to_xy(
     x, y = ids[:, :-1], ids[:, 1:]
     if pad is not None: y = hide_padding(x, y, pad)
     if marked: y = y.masked_fill(t[:, 1:] >= NO_TARGET, -100)
-    if not apart: return x, y
-    starts = (t[:, :-1] & STARTS) != 0
-    return x, segment_positions(starts.long().cumsum(1)), y
+    return (x, _positions(t[:, :-1]), y) if apart else (x, y)
 
 # %% ../../nbs/data/11_loader.ipynb #a190c0fb
 def evenly(
@@ -522,7 +524,3 @@ class MixtureSteps(torch.utils.data.Dataset):
                                            **kwargs)
 
 def _only(items): return items[0]
-
-def _positions(tokens):
-    "Positions [rows, row_len+1] that restart at each document and each row."
-    return segment_positions(((tokens & STARTS) != 0).long().cumsum(1))

@@ -21,7 +21,8 @@ from .disk import Marked, unmark
 from .loader import evenly
 from .mixture import Mixture
 from .source import Source
-from .text import Tokenizer, as_integers, as_number, html_table, html_text
+from .text import Tokenizer, as_integers, as_number
+from .text import html_paragraphs, html_table, html_text, text_table
 
 # %% ../../nbs/data/13_look.ipynb #5547b1f7
 class Documents(NamedTuple):
@@ -106,7 +107,10 @@ def _piece(source, numbers):
     return _Piece(rows.ids[keep], target[keep], start[keep], row[keep])
 
 # %% ../../nbs/data/13_look.ipynb #b15972a6
-def _shards(source): return getattr(source, 'shards', [source])
+def _leaves(source):
+    "Return the sources that hold the rows of a source."
+    if not hasattr(source, 'shards'): return [source]
+    return [leaf for shard in source.shards for leaf in _leaves(shard)]
 
 def _of_one(source, at_once):
     "Yield the `Documents` of a source that is not joined."
@@ -131,10 +135,9 @@ def documents(
 ): # iterator over `Documents`
     "Walk through the documents of a source. Those of its shards follow each other."
     before = 0
-    for shard in _shards(source):
-        inner = documents(shard, at_once) if hasattr(shard, 'shards') else _of_one(shard, at_once)
-        for docs in inner: yield docs._replace(row=docs.row + before)
-        before += len(shard)
+    for leaf in _leaves(source):
+        for docs in _of_one(leaf, at_once): yield docs._replace(row=docs.row + before)
+        before += len(leaf)
 
 # %% ../../nbs/data/13_look.ipynb #80296684
 class Stretch(NamedTuple):
@@ -311,11 +314,6 @@ def _of_shards(source, key, weight):
     total = sum(w for _, w in known)
     return sum(share*w for share, w in known)/max(total, 1)
 
-def _leaves(source):
-    "Return the sources that hold the rows of a source."
-    if not hasattr(source, 'shards'): return [source]
-    return [leaf for shard in source.shards for leaf in _leaves(shard)]
-
 def _special_ids(source):
     "Return ({id: text} of control tokens, id of the unknown token or None)."
     if source.tokenizer is None: return {}, None
@@ -408,7 +406,7 @@ def __repr__(self:Description):
 
 @patch
 def _repr_html_(self:Description):
-    told = ''.join(f'<p>{html_text(w)}</p>' for w in self.warnings)
+    told = html_paragraphs(self.warnings)
     histogram = html_text(bars(self.lengths.powers()))
     return (html_table(['source', self.name], self.table().items()) + told +
             f'<p>Documents by length in tokens:</p><pre>{histogram}</pre>')
@@ -526,14 +524,12 @@ class MixtureDescription:
                 f'{self.steps*self.bs*self.row_len:,} tokens in all')
 
     def __repr__(self):
-        table = [self._head, *self.lines()]
-        widths = [max(len(line[i]) for line in table) for i in range(len(self._head))]
-        def line(cells): return '  '.join(f'{c:>{w}}' for c, w in zip(cells, widths))
-        return '\n'.join([self.heading, *map(line, table), *(f'! {w}' for w in self.warnings)])
+        table = text_table(self._head, self.lines())
+        return '\n'.join([self.heading, table, *(f'! {w}' for w in self.warnings)])
 
     def _repr_html_(self):
-        told = ''.join(f'<p>{html_text(w)}</p>' for w in self.warnings)
-        return f'<p>{html_text(self.heading)}</p>' + html_table(self._head, self.lines()) + told
+        table = html_table(self._head, self.lines())
+        return html_paragraphs([self.heading]) + table + html_paragraphs(self.warnings)
 
 # %% ../../nbs/data/13_look.ipynb #36bde809
 def _mixture_warnings(plans, sources):

@@ -6,13 +6,15 @@ Docs: https://cptlib.github.io/cptlib/models/check.html.md"""
 
 # %% auto #0
 __all__ = ['model_vocabulary', 'model_positions', 'takes_positions', 'check_model', 'check_weights', 'is_hugging_face',
-           'evaluating']
+           'evaluating', 'random_state', 'set_random_state']
 
 # %% ../../nbs/models/03_check.ipynb #ea90ad13
 import inspect
 import os
+import random
 import warnings
 from contextlib import contextmanager
+import numpy as np
 import torch
 from torch import nn
 from ..data.text import fingerprint_diff, has_grown
@@ -133,3 +135,21 @@ def evaluating(
     finally:
         model.train(was[0][1])
         for m, training in was: m.training = training
+
+# %% ../../nbs/models/03_check.ipynb #dd192cbb
+def random_state()->dict:
+    "Return the state of the generators of Python, numpy, PyTorch and its GPUs."
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return dict(python=random.getstate(), numpy=np.random.get_state(),
+                torch=torch.get_rng_state(), cuda=cuda)
+
+def set_random_state(
+    state:dict, # from `random_state`
+):
+    "Restore the generators. States of missing GPUs are ignored."
+    random.setstate(state['python'])
+    np.random.set_state(state['numpy'])
+    torch.set_rng_state(state['torch'])
+    if not torch.cuda.is_available(): return
+    for i, s in enumerate(state['cuda'][:torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(s, i)

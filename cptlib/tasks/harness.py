@@ -9,14 +9,12 @@ __all__ = ['harness_model', 'HarnessTask']
 
 # %% ../../nbs/tasks/02_harness.ipynb #cccd0bdb
 import math
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from ..models.check import model_positions
+from ..models.check import model_positions, random_state, set_random_state
 from ..models.generate import complete, score_tokens, tokenizer_for
 
 # %% ../../nbs/tasks/02_harness.ipynb #18608592
@@ -90,17 +88,6 @@ def harness_model(
     return lm
 
 # %% ../../nbs/tasks/02_harness.ipynb #5a6a14e1
-@contextmanager
-def _same_random_numbers():
-    "Put all random generators back afterwards."
-    import random
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try: yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(cpu)
-
 def _judgement(sample, metric):
     "One question of a task as a row: what was asked and answered, and whether that is right."
     prompt, responses = sample['arguments'][0][0], sample['filtered_resps']
@@ -143,10 +130,11 @@ class HarnessTask:
     )->pd.DataFrame: # prompt, answer, choices and right (bool) of each question
         "Ask a model. Raises ValueError for a metric that the task does not have."
         from lm_eval import evaluate
-        lm = harness_model(model, tokenizer, bs)
-        with _same_random_numbers():
+        lm, generators = harness_model(model, tokenizer, bs), random_state()
+        try:
             result = evaluate(lm, dict(tasks={self.name: self.task}), limit=self.limit,
                               bootstrap_iters=0, log_samples=True)
+        finally: set_random_state(generators)
         self.scores = result['results'][self.name]
         samples = result['samples'][self.name]
         known = [m for m in ('acc', 'acc_norm', 'exact_match') if m in samples[0]]
