@@ -99,8 +99,10 @@ class _Claim:
     def on(cls, folder, key):
         "Claim a folder for the work `key`; None if another one works in it or if we cannot know."
         if fcntl is None or folder in _mine: return None
-        _make(folder)
-        lock = open(folder/_LOCK, 'a')
+        try:
+            _make(folder)
+            lock = open(folder/_LOCK, 'a')
+        except OSError: return None # moved to its place just now, or it cannot be written
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             still_there = os.fstat(lock.fileno()).st_ino == (folder/_LOCK).stat().st_ino
@@ -115,8 +117,8 @@ class _Claim:
         return cls(folder, lock)
 
     def end(self):
-        "Remove the files of the claim, because the work is done."
-        for name in (_STATE, _LOCK, _KEY): (self.folder/name).unlink(missing_ok=True)
+        "Remove what tells how far the work is, because it is done."
+        for name in (_STATE, _KEY): (self.folder/name).unlink(missing_ok=True)
 
     def release(self):
         self.lock.close()
@@ -153,8 +155,10 @@ def new_folder(
     try:
         yield tmp
         if claim: claim.end()
-        for f in [*tmp.iterdir(), tmp]: _sync(f)
+        for f in [*tmp.iterdir(), tmp]:
+            if f.name != _LOCK: _sync(f) # closing a file gives its lock back
         _swap(tmp, path, overwrite)
+        (path/_LOCK).unlink(missing_ok=True) # held until now, or others would claim a full folder
         _sync(path.parent)
     except OSError as e:
         keep = True
