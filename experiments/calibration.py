@@ -53,9 +53,10 @@ def _power(t, T): return 2*(1 + 5*t)**-0.5
 def _cosine(t, T): return 0.5 + 0.5*np.cos(np.pi*t/T)
 def _bump(t, T): return 0.3*np.exp(-0.5*((t - 1.3)/0.3)**2)
 def _steep(t, T): return 2*np.exp(-30*t)
+def _dip(t, T): return -_bump(t, T)
 
-_TRENDS = dict(flat=_flat, linear=_linear, exponential=_exponential,
-               power=_power, cosine=_cosine, bump=_bump, steep=_steep)
+_TRENDS = dict(flat=_flat, linear=_linear, exponential=_exponential, power=_power,
+               cosine=_cosine, bump=_bump, steep=_steep, dip=_dip)
 
 # %% calibration.ipynb #95534f4c
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def _trend_cells():
     for n, epochs in (20, 3), (60, 2), (60, 10), (200, 3):
         noise = 'ar5' if n == 200 else 'white'
         for trend in _TRENDS:
-            if trend in ('flat', 'steep'): continue # they have their own cells
+            if trend in ('flat', 'steep', 'dip'): continue # they have their own cells
             cells += [Cell(n, epochs, noise, trend, sd) for sd in (0.02, 0.1, 0.3)]
     return cells
 
@@ -227,8 +228,17 @@ def _steep_cells():
         for size in (0., drop): cells.append(Cell(n, trend='steep', sd=sd, drop=size))
     return cells
 
+def _dip_cells():
+    "Smooth falls at the first boundary that look like a drop."
+    cells = []
+    for n, epochs in (20, 3), (60, 2), (60, 10), (200, 3):
+        noise = 'ar5' if n == 200 else 'white'
+        cells += [Cell(n, epochs, noise, 'dip', sd) for sd in (0.02, 0.1, 0.3)]
+    return cells
+
 GRID = dict(
-    flat=_flat_cells(), trend=_trend_cells(), power=_power_cells(), steep=_steep_cells())
+    flat=_flat_cells(), trend=_trend_cells(), power=_power_cells(), steep=_steep_cells(),
+    dip=_dip_cells())
 
 # %% calibration.ipynb #53b93a63
 def run_cell(
