@@ -52,6 +52,7 @@ from cptlib.tasks.sql import sql_questions
 
 OUT = Path(__file__).parent/'results'/'sql_skill.jsonl'
 ROW_LEN, BS, QUESTIONS, ASKED = 256, 4, 2400, 96
+ROWS = 32 # held-out rows of each kind of text
 
 @dataclass(frozen=True)
 class Way:
@@ -94,7 +95,7 @@ def sources_of(tokenizer, folder):
 def measure(lm, valid):
     "Everything that we ask of a model, as plain Python."
     start = time.perf_counter()
-    size = SkillSize(bs=BS, asked=ASKED, countries=100, rows=ASKED)
+    size = SkillSize(bs=BS, asked=ASKED, countries=100, rows=ROWS)
     found = measure_skill(lm, SkillSources([], valid), size)
     return found | dict(seconds=round(time.perf_counter() - start))
 

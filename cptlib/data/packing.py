@@ -104,6 +104,8 @@ def joined(
 # %% ../../nbs/data/03_packing.ipynb #1a33be79
 class Layout:
     "Lays out documents in rows, piece by piece: joined, or packed best-fit within each piece."
+    _counts = 'documents', 'empty', 'torn', 'tokens', 'places'
+
     def __init__(self,
         row_len:int, # tokens that the model reads in a row; a row has one more
         end:int=None, # id of the end-of-text token; needed to pack
@@ -145,6 +147,14 @@ class Layout:
         self.tokens += int(lengths.sum())
         self.places += len(ids)
         return ids, quality
+
+    def state_dict(self)->dict:
+        "Return the counts, for a preparation that may be interrupted."
+        return {name: getattr(self, name) for name in self._counts}
+
+    def load_state_dict(self, state:dict):
+        "Continue from the counts of `state_dict`."
+        for name in self._counts: setattr(self, name, state[name])
 
     def report(self)->dict:
         "Return the settings, counts of documents, the share that was cut, and that of padding."
