@@ -13,23 +13,11 @@ from fastcore.docments import docments
 from fastcore.nbio import read_nb
 from nbdev.config import get_config
 from nbdev.doclinks import patch_name
+from contents import ROOMS, SECTIONS, WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, EXPERIMENTS, BUILD = ROOT/'nbs', ROOT/'experiments', ROOT/'docs'/'_build'
 
-# folder of pages -> heading in the sidebar, in the order of the sidebar
-SECTIONS = {
-    'tutorials': 'Tutorials',
-    'howtos': 'How-to guides',
-    'about': 'About',
-    '': 'Train, compare, demonstrate',
-    'callback': 'Callbacks',
-    'data': 'Data and mixtures',
-    'clunk': 'The clunk test',
-    'models': 'Models and metrics',
-    'tasks': 'Tasks',
-    'experiments': 'Experiments',
-}
 EXPORTS = {'export', 'exports', 'exporti'}
 TAGS = {
     'echo: false': 'remove-input',
@@ -132,14 +120,16 @@ def argument_rows(docs, sig):
     "One row (name, type, default, meaning) for each argument, and one for what is returned."
     annotations = {name: p.annotation for name, p in sig.parameters.items()}
     annotations['return'] = sig.return_annotation
+    defaults = {name: p.default for name, p in sig.parameters.items()}
     empty = inspect.Parameter.empty
     for name, doc in docs.items():
         if name == 'self': continue
         kind = type_text(annotations.get(name, empty))
         label = '*returns*' if name == 'return' else f'**{name}**'
-        default = doc.get('default')
-        has_default = name != 'return' and default is not None and default is not empty
-        shown = f'`{Raw(default)}`' if has_default else ''
+        default = defaults.get(name, empty)
+        if not kind and default is not None and default is not empty:
+            kind = f'`{type(default).__name__}`'
+        shown = '' if default is empty else f'`{Raw(default)}`'
         yield label, kind, shown, doc.get('docment') or ''
 
 def table_line(cells):
@@ -247,27 +237,46 @@ class Linker:
 
 def markdown(source): return dict(cell_type='markdown', metadata={}, source=source)
 
+def about_page(description):
+    "What search engines and link previews get to know about a page."
+    cfg = get_config(ROOT)
+    return {'description': description, 'property=og:description': description,
+            'property=og:image': f'{cfg.doc_host}{cfg.doc_baseurl}/preview.png'}
+
+def index_entries(name):
+    "The words under which search finds a page first."
+    words = WORDS.get(name)
+    return f'```{{index}} {words}\n```\n\n' if words else ''
+
 def header(page, repo):
     "The title, the subtitle and links to where the page comes from."
     where = page.path.relative_to(ROOT).as_posix()
     links = [f'`{page.module}`'] if page.module else []
     links.append(f'[Notebook]({repo}/blob/main/{where})')
+    links.append(f'[Edit]({repo}/edit/main/{where})')
     if page.folder == 'tutorials':
         name = repo.split('github.com/')[1]
         colab = f'https://colab.research.google.com/github/{name}/blob/main/{where}'
         links.append(f'[Open in Colab]({colab})')
-    text = f'# {page.title}\n\n'
+    text = index_entries(page.name) + f'# {page.title}\n\n'
     if page.subtitle: text += f'{{.subtitle}}\n{page.subtitle}\n\n'
-    if page.name != 'index': text += '{.provenance}\n' + ' · '.join(links) + '\n\n'
+    text += '{.provenance}\n' + ' · '.join(links) + '\n\n'
     if page.module: text += f'```{{py:module}} {page.module}\n```\n\n'
     return markdown(text + page.rest)
 
-def code_cell(cell, tags, alt, link):
+def prompt(names):
+    "What the fold over the code of some symbols says."
+    names = [name.rpartition('.')[2] for name in dict.fromkeys(names)]
+    if not names: return 'Show the code'
+    return f"Show the code of {', '.join(names[:4])}{' and more' if names[4:] else ''}"
+
+def code_cell(cell, tags, alt, link, names=()):
     shown = [o for o in cell.get('outputs', []) if not is_noise(o)]
     return dict(
         cell_type='code',
         execution_count=None,
-        metadata=dict(tags=tags, mystnb=dict(image=dict(alt=alt))),
+        metadata=dict(tags=tags, mystnb=dict(
+            image=dict(alt=alt), code_prompt_show=prompt(names), code_prompt_hide='Hide the code')),
         source=cell.source.strip(),
         outputs=[clean_output(dict(o), link) for o in shown],
     )
@@ -302,15 +311,16 @@ def has_picture(cell):
 
 def exported_cells(page, cell, heading, link):
     "What an exported cell becomes: documentation of each symbol, then its source, folded."
-    for name, node, c in page.symbols():
-        if c is cell: yield markdown(describe(page, name, node, link))
+    names = [(name, node) for name, node, c in page.symbols() if c is cell]
+    for name, node in names: yield markdown(describe(page, name, node, link))
     if is_imports(cell.source): return
     fold = [] if 'exports' in cell.dirs else ['hide-input']
-    yield code_cell(cell, tags_of(cell) + fold, heading, link)
+    yield code_cell(cell, tags_of(cell) + fold, heading, link, [name for name, _ in names])
 
 def convert(page, link, repo):
     "The cells of a page."
     heading, undescribed = page.title, []
+    def link_here(text): return link(text, page)
     yield header(page, repo)
     for cell in page.nb.cells[1:]:
         if cell.cell_type == 'markdown':
@@ -322,7 +332,7 @@ def convert(page, link, repo):
             alt = str(cell.dirs.get('fig-alt', '')).strip(' "\'')
             if not alt and has_picture(cell): undescribed.append(cell.id)
             alt = alt or f'Picture: {re.sub("[`*]", "", heading)}'
-            yield code_cell(cell, tags_of(cell), alt, link)
+            yield code_cell(cell, tags_of(cell), alt, link_here)
     if undescribed:
         where = page.path.relative_to(ROOT)
         print(f'{where}: pictures without `#| fig-alt: ...` in {", ".join(undescribed)}')
@@ -347,32 +357,97 @@ def summary(module, name):
     if kind == 'data' or is_generated_doc(obj): return ''
     return escape((inspect.getdoc(obj) or '').partition('\n')[0]).replace('|', '\\|')
 
-def in_order(pages):
-    "The pages in the order of the sidebar."
-    sections = list(SECTIONS)
-    return sorted(pages, key=lambda p: sections.index(p.folder))
-
 def api_page(pages):
-    "An index of every public symbol, chapter by chapter."
-    out = ['# API index', '', '{.subtitle}', 'Every public name, chapter by chapter', '']
-    for p in in_order(pages):
-        names = [name for name, _, _ in p.symbols()]
-        rows = [f'| {{py:obj}}`{n} <{p.module}.{n}>` | {summary(p.module, n)} |' for n in names]
-        if not rows: continue
-        out += [f'## {p.title}', '', f'[](/{p.name}.ipynb): {p.subtitle}', '']
-        out += ['| name | what it is |', '|---|---|', *rows, '']
-    return '\n'.join(out)
+    "An index of every public symbol, from A to Z."
+    rows = []
+    for p in pages:
+        for name, _, _ in p.symbols():
+            symbol = f'{{py:obj}}`{name} <{p.module}.{name}>`'
+            rows.append((name.lower(), f'| {symbol} | {summary(p.module, name)} | [](/{p.name}.ipynb) |'))
+    lines = [line for _, line in sorted(rows)]
+    return '\n'.join([
+        '# A to Z', '', '{.subtitle}', 'Every public name of the library', '', '{#filter}', '', '',
+        '| name | what it is | chapter |', '|---|---|---|', *lines, ''])
 
-def toctree(caption, names):
+def toctree(names, caption='', titles_only=True):
     "A hidden table of contents, which makes a section of the sidebar."
-    return f'```{{toctree}}\n:hidden:\n:caption: {caption}\n\n' + '\n'.join(names) + '\n```'
+    options = [':hidden:', *([f':caption: {caption}'] if caption else []), ':titlesonly:']
+    return '```{toctree}\n' + '\n'.join(options) + '\n\n' + '\n'.join(names) + '\n```'
 
-def toctrees(pages):
-    parts = []
-    for folder, caption in SECTIONS.items():
-        names = [p.name for p in pages if p.folder == folder and p.name != 'index']
-        if names: parts.append(toctree(caption, names))
-    return '\n\n'.join([*parts, toctree('Reference', ['api', 'changelog'])])
+def room_name(folder): return f'reference/{folder or "top"}'
+
+def chapters(pages, folder):
+    "The pages of a room that are chapters: they export a module, and are in no section."
+    placed = {name for names in SECTIONS.values() for name in names}
+    return [p for p in pages if p.folder == folder and p.name not in placed | {'index'}]
+
+def room_page(pages, folder):
+    "The page of a room: its chapters, with what each is for."
+    title, purpose = ROOMS[folder]
+    found = chapters(pages, folder)
+    rows = [f'| [](/{p.name}.ipynb) | {escape(p.subtitle)} |' for p in found]
+    names = [f'/{p.name}' for p in found]
+    return '\n'.join([
+        f'# {title}', '', '{.subtitle}', purpose, '', '| chapter | what it is for |', '|---|---|',
+        *rows, '', toctree(names), ''])
+
+def toctrees():
+    "The whole sidebar."
+    parts = [toctree(names, caption) for caption, names in SECTIONS.items()]
+    parts.append(toctree(['api', *map(room_name, ROOMS)], 'Reference'))
+    parts.append(toctree(['changelog', 'contributing', 'cite', 'licence'], 'Project'))
+    return '\n\n'.join(parts)
+
+def misplaced(pages):
+    "Pages that are in no section and in no room, and names without a page, as sentences."
+    names = {p.name for p in pages}
+    placed = [name for listed in SECTIONS.values() for name in listed]
+    yield from (f'docs/contents.py lists {name}, which does not exist' for name in placed
+                if name not in names)
+    yield from (f'docs/contents.py has words for {name}, which does not exist' for name in WORDS
+                if name not in names)
+    for p in pages:
+        if p.name in ('index', *placed): continue
+        if p.folder not in ROOMS or not p.module: yield f'{p.name} is in no section of docs/contents.py'
+
+def project_pages():
+    "name -> text of the pages that are made from files at the top."
+    def read(name): return (ROOT/name).read_text(encoding='utf-8')
+    cite = ('# Cite\n\nIf you use cptlib in your work, please cite it. This is `CITATION.cff`:\n\n'
+            f'```yaml\n{read("CITATION.cff")}```\n')
+    licence = f'# Licence\n\ncptlib is free software.\n\n```text\n{read("LICENSE")}```\n'
+    def page_of(m): return f'](/{page_name(ROOT/m[1])}.ipynb)'
+    contributing = re.sub(r'\]\((nbs/\S+?\.ipynb)\)', page_of, read('CONTRIBUTING.md'))
+    return dict(changelog=read('CHANGELOG.md'), contributing=contributing, cite=cite, licence=licence)
+
+def llms_text(pages, base):
+    "The site for programs that read: every page with its address as plain markdown."
+    lines = ['# cptlib', '', f'> {pages_by_name(pages)["index"].subtitle}', '']
+    def entry(p): return f'- [{p.title}]({base}/{p.name}.html.md): {p.subtitle}'
+    by_name = pages_by_name(pages)
+    for caption, names in SECTIONS.items():
+        lines += [f'## {caption}', '', *(entry(by_name[name]) for name in names), '']
+    for folder, (title, _) in ROOMS.items():
+        lines += [f'## {title}', '', *(entry(p) for p in chapters(pages, folder)), '']
+    return '\n'.join(lines)
+
+def pages_by_name(pages): return {p.name: p for p in pages}
+
+def sitemap(names, base):
+    urls = [f'  <url><loc>{base}/{name}.html</loc></url>' for name in names]
+    space = 'http://www.sitemaps.org/schemas/sitemap/0.9'
+    head = f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="{space}">'
+    return '\n'.join([head, *urls, '</urlset>', ''])
+
+NOT_FOUND = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Not found - cptlib</title>
+<meta name="viewport" content="width=device-width"></head>
+<body style="font-family: sans-serif; max-width: 36em; margin: 4em auto; padding: 0 1em">
+<main><h1>This page does not exist</h1>
+<p>It may have moved. Start from <a href="{base}/index.html">the home page</a>, look a name up in
+<a href="{base}/api.html">A to Z</a>, or <a href="{base}/search.html">search</a>.</p></main>
+</body></html>
+"""
 
 def is_hidden(path): return any(part[0] in '._' for part in path.relative_to(ROOT).parts)
 
@@ -388,11 +463,12 @@ def copy_pictures(to):
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
 
-def as_notebook(cells):
+def as_notebook(cells, description):
     numbered = [dict(c, id=f'cell-{i}') for i, c in enumerate(cells)]
     kernel = dict(name='python3', display_name='Python 3', language='python')
     language = dict(name='python', pygments_lexer='ipython3')
-    metadata = dict(kernelspec=kernel, language_info=language)
+    myst = dict(html_meta=about_page(description))
+    metadata = dict(kernelspec=kernel, language_info=language, myst=myst)
     return dict(cells=numbered, nbformat=4, nbformat_minor=5, metadata=metadata)
 
 def write(path, text):
@@ -400,19 +476,26 @@ def write(path, text):
     path.write_text(text, encoding='utf-8')
 
 def write_sources(src, extra, repo):
-    "Write what Sphinx reads; returns the pages and the broken links."
+    "Write what Sphinx reads; returns the pages and what is broken."
     pages = [Page(p) for p in notebooks()]
-    unknown = {p.folder for p in pages} - set(SECTIONS)
-    if unknown: raise SystemExit(f'folders without a section in docs/build.py: {unknown}')
+    if wrong := list(misplaced(pages)): raise SystemExit('\n'.join(wrong))
     link = Linker(pages)
     copy_pictures(src)
     for p in pages:
         cells = list(convert(p, link, repo))
-        if p.name == 'index': cells.append(markdown(toctrees(pages)))
-        write(src/f'{p.name}.ipynb', json.dumps(as_notebook(cells)))
+        if p.name == 'index': cells.append(markdown(toctrees()))
+        write(src/f'{p.name}.ipynb', json.dumps(as_notebook(cells, p.subtitle or p.title)))
         write(extra/f'{p.name}.html.md', as_text(p))
-    write(src/'api.md', api_page(pages))
-    write(src/'changelog.md', (ROOT/'CHANGELOG.md').read_text(encoding='utf-8'))
+    texts = project_pages() | {'api': api_page(pages)}
+    texts |= {room_name(folder): room_page(pages, folder) for folder in ROOMS}
+    for name, text in texts.items(): write(src/f'{name}.md', text)
+    cfg = get_config(ROOT)
+    base = f'{cfg.doc_host}{cfg.doc_baseurl}'
+    write(extra/'llms.txt', llms_text(pages, base))
+    write(extra/'sitemap.xml', sitemap([*(p.name for p in pages), *texts], base))
+    write(extra/'404.html', NOT_FOUND.format(base=base))
+    picture = next((ROOT/'docs'/'images').glob('index_*_0.png'), None)
+    if picture: shutil.copy(picture, extra/'preview.png')
     return pages, link.broken
 
 def main():

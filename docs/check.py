@@ -3,21 +3,22 @@
 Every page is opened twice: at desktop width over HTTP under a sub-path, as on Pages, and at phone
 width in dark mode from a file:// folder. We look for console errors, missing files, leaking
 markup, headings out of order, pictures that are not drawn or not described, pages wider than the
-window, and whatever axe-core calls serious or critical. Then we check the links within the site,
-and the search box. `--every 3` opens a third of the pages, other ones at each commit. Chromium
-comes from the system (`apt-get install chromium`) or from CHROMIUM. The last line counts.
+window, code that scrolls sideways at desktop width, and whatever axe-core calls serious or
+critical. Then we check the links within the site, and what the search finds first. `--every 3`
+opens a third of the pages, other ones at each commit. Chromium comes from the system
+(`apt-get install chromium`) or from CHROMIUM. The last line counts.
 """
 import argparse, functools, os, re, shutil, subprocess, sys, threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urldefrag
+from urllib.parse import quote, unquote, urldefrag
 from axe_playwright_python import __file__ as axe_home
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 VIEWS = {
-    'desktop': dict(viewport=dict(width=1280, height=900), color_scheme='light'),
+    'desktop': dict(viewport=dict(width=1440, height=900), color_scheme='light'),
     'phone': dict(viewport=dict(width=390, height=844), color_scheme='dark', device_scale_factor=2),
 }
 AXE = (Path(axe_home).parent/'axe.min.js').read_text(encoding='utf-8')
@@ -55,6 +56,9 @@ LOOK = '''() => {
         undescribed: all('img').filter(i => !i.alt.trim()).map(i => i.src),
         wide: all('p, pre, table, img, div, dl, h1, h2, h3, h4').filter(sticksOut)
             .map(e => e.outerHTML.slice(0, 80)),
+        scrolls: all('.cell_input pre, div[class*=highlight-] pre')
+            .filter(e => e.scrollWidth > e.clientWidth + 1 && !e.closest('.cell_output'))
+            .map(e => e.innerText.split('\\n').reduce((a, b) => a.length > b.length ? a : b)),
     };
 }'''
 
@@ -97,8 +101,8 @@ def heading_faults(headings):
     for last, (level, text) in zip(levels, headings[1:]):
         if level > last + 1: yield f'heading {text!r}: h{level} after h{last}'
 
-def look(page, url):
-    "What is wrong with the page at `url`, as a list of sentences."
+def look(page, url, wide=False):
+    "What is wrong with the page at `url`, as a list of sentences. If `wide`, code must fit."
     wrong = []
     handlers = listeners(wrong)
     for event, f in handlers.items(): page.on(event, f)
@@ -110,6 +114,7 @@ def look(page, url):
     wrong += [f'picture without a description: {s[:120]}' for s in seen['undescribed']]
     wrong += leaks(seen)
     wrong += [f'wider than the window: {s}' for s in seen['wide'][:3]]
+    if wide: wrong += [f'code scrolls sideways: {s[:100]}' for s in seen['scrolls'][:3]]
     wrong += heading_faults(seen['headings'])
     page.evaluate(AXE)
     wrong += page.evaluate(RUN_AXE)
@@ -149,8 +154,44 @@ def broken_links(site):
                 wrong.add(f'{name}: {ref}: no such place')
     return sorted(wrong)
 
+QUERIES = { # what people type -> the page that they should find first
+    'catastrophic forgetting': 'tutorials/replay', 'forgetting': 'tutorials/replay',
+    'how much replay': 'tutorials/replay', 'overfitting': 'tutorials/clunk',
+    'loss drops every epoch': 'tutorials/clunk', 'stairs': 'tutorials/clunk',
+    'clunk': 'tutorials/clunk', 'memorization': 'tutorials/memorization',
+    'NaN': 'howtos/troubleshooting', 'out of memory': 'howtos/troubleshooting',
+    'tokenizer mismatch': 'howtos/troubleshooting', 'torchvision::nms': 'howtos/troubleshooting',
+    'resume': 'tutorials/resume', 'checkpoint': 'tutorials/resume',
+    'install': 'howtos/install', 'getting started': 'tutorials/first',
+    'quickstart': 'tutorials/first', 'own data': 'tutorials/your_data',
+    'parquet': 'tutorials/your_data', 'hugging face': 'tutorials/your_model',
+    'lora': 'tutorials/your_model', 'ddp': 'howtos/eight_gpus', 'multi-gpu': 'howtos/eight_gpus',
+    'trainer': 'howtos/other_loops', 'chat template': 'howtos/chats',
+    'instructions': 'howtos/chats', 'curriculum': 'data/schedule', 'loss spike': 'callback/guard',
+    'deduplication': 'data/duplicates', 'glossary': 'about/glossary',
+    'false positives': 'experiments/calibration', 'supported models': 'about/models',
+    'report': 'howtos/read_report', 'benchmarks': 'about/figures',
+}
+
+def first_result(page, base, words):
+    "Search for `words`; the address of the first result within the site, None without one."
+    page.goto(f'{base}search.html?q={quote(words)}')
+    results = '#search-results ul.search li a'
+    try: page.wait_for_selector(results, timeout=10_000)
+    except Exception: return None
+    return page.locator(results).first.get_attribute('href')
+
+def searches(page, base):
+    "Type each of `QUERIES`; a list of those whose first result is another page."
+    wrong = []
+    for words, wanted in QUERIES.items():
+        found = first_result(page, base, words)
+        if not found or not found.startswith(f'{wanted}.html'):
+            wrong.append(f'search for {words!r} finds {found}, not {wanted}')
+    return wrong
+
 def search(page, base, word):
-    "Type `word` into the search box of the home page, and follow the first result."
+    "Search for the name `word` from the home page, and follow the first result."
     page.goto(f'{base}index.html')
     page.locator('input[name=q]').first.fill(word)
     page.keyboard.press('Enter')
@@ -204,11 +245,12 @@ def check_view(chrome, view, base, site, args, count):
     "Open every page at one width."
     context = chrome.new_context(**VIEWS[view])
     page = context.new_page()
-    for name in sample(pages(site), args.every):
-        count(f'{view:8} {name}', look(page, base + name))
+    for name in args.only or sample(pages(site), args.every):
+        count(f'{view:8} {name}', look(page, base + name, view == 'desktop'))
         shot = f"{name[:-5].replace('/', '_')}-{view}.png"
         if args.shots: shoot(page, base + name, args.shots/shot)
     count(f'{view:8} search for {args.search}', search(page, base, args.search))
+    if view == 'desktop': count(f'{len(QUERIES)} searches', searches(page, base))
     context.close()
 
 def chromium():
@@ -226,6 +268,7 @@ def main():
     parser.add_argument('--site', type=Path, default=ROOT/'docs'/'_build'/'html')
     parser.add_argument('--shots', type=Path, help='folder for a picture of every page')
     parser.add_argument('--every', type=int, default=1, help='open every n-th page only')
+    parser.add_argument('--only', nargs='+', help='open these pages only, as index.html')
     parser.add_argument('--search', default='ClunkDetector', help='a word that search must find')
     args = parser.parse_args()
     site, browser = args.site.resolve(), chromium()

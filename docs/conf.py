@@ -22,7 +22,7 @@ myst_heading_anchors = 4
 nb_execution_mode = 'off'
 nb_merge_streams = True
 nb_render_markdown_format = 'myst'
-nb_code_prompt_show = nb_code_prompt_hide = 'Source'
+nb_code_prompt_show, nb_code_prompt_hide = 'Show the code', 'Hide the code'
 add_module_names = False
 python_display_short_literal_types = True
 toc_object_entries_show_parents = 'hide'
@@ -36,9 +36,16 @@ html_favicon = str(root/'docs'/'_static'/'favicon.svg')
 html_css_files, html_js_files = ['custom.css'], ['custom.js']
 html_extra_path = [str(root/'docs'/'_build'/'extra')]
 html_copy_source = html_show_sourcelink = html_use_index = html_domain_indices = False
-html_show_search_summary = False # it fetches pages, which a browser refuses under file://
+html_show_search_summary = False # custom.js turns it on where the browser may fetch pages
+html_search_scorer = str(root/'docs'/'_static'/'scorer.js')
+GITHUB = ('<svg viewBox="0 0 16 16" fill="currentColor"><path d="M8 0a8 8 0 0 0-2.5 15.6c.4.1.5-.2.5-.4'
+  'v-1.5c-2.2.5-2.7-1-2.7-1-.4-.9-.9-1.2-.9-1.2-.7-.5.1-.5.1-.5.8.1 1.2.8 1.2.8.7 1.2 1.9.9 2.3.7.1-.5.3'
+  '-.9.5-1.1-1.8-.2-3.6-.9-3.6-4 0-.9.3-1.6.8-2.1-.1-.2-.4-1 .1-2.1 0 0 .7-.2 2.2.8a7.6 7.6 0 0 1 4 0c1.5'
+  '-1 2.2-.8 2.2-.8.4 1.1.2 1.9.1 2.1.5.6.8 1.3.8 2.1 0 3.1-1.9 3.8-3.7 4 .3.2.6.7.6 1.5v2.2c0 .2.1.5.6.4'
+  'A8 8 0 0 0 8 0Z"/></svg>')
 html_theme_options = dict(
     navigation_with_keys=True, top_of_page_buttons=[],
+    footer_icons=[dict(name='GitHub', url=cfg.git_url, html=GITHUB, **{'class': ''})],
     light_css_variables={'color-brand-primary': '#00598c', 'color-brand-content': '#00598c'},
     dark_css_variables={'color-brand-primary': '#6cc0f0', 'color-brand-content': '#6cc0f0'})
 pygments_style, pygments_dark_style = 'a11y-high-contrast-light', 'a11y-high-contrast-dark'

@@ -30,6 +30,7 @@ def markdown(text):
     "MyST and notebook links, as GitHub understands them."
     text = re.sub(r'\]\((?!https?:)([^)\s#]+)\.ipynb(#[^)\s]*)?\)', page, text)
     text = re.sub(r'\]\((?!https?:|#|/)(images/[^)\s]+)\)', r'](nbs/\1)', text)
+    text = re.sub(r'^\{[.#][^}\n]*\}\n', '', text, flags=re.M) # classes, for the site
     return re.sub(r'^:{3,}\{(\w+)\}[^\n]*\n(.*?)^:{3,}$', alert, text, flags=re.S | re.M)
 
 def output(out, name, alt, pictures):
@@ -38,7 +39,7 @@ def output(out, name, alt, pictures):
     if 'image/png' in data:
         pictures[f'{name}.png'] = base64.b64decode(joined(data['image/png']))
         return f'![{alt}](docs/images/{name}.png)'
-    if 'text/markdown' in data: return joined(data['text/markdown'])
+    if 'text/markdown' in data: return markdown(joined(data['text/markdown']))
     text = joined(out.get('text', '') or data.get('text/plain', '')).rstrip()
     return f'```text\n{text}\n```' if text else ''
 

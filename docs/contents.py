@@ -1,0 +1,65 @@
+"""What is where on the site: the sidebar, and the words under which search finds a page.
+
+A section is a list of pages, named by their address: `nbs/howtos/one_gpu.ipynb` is
+`howtos/one_gpu`. `docs/build.py` refuses pages that are in no section and names without a page.
+"""
+SECTIONS = {
+    'Get started': [
+        'howtos/install', 'tutorials/first', 'tutorials/your_data', 'tutorials/your_model',
+        'howtos/read_report', 'howtos/cheat_sheet'],
+    'Guides': [
+        'howtos/one_gpu', 'howtos/eight_gpus', 'howtos/other_loops', 'tutorials/resume',
+        'tutorials/replay', 'howtos/chats', 'howtos/many_machines', 'howtos/troubleshooting'],
+    'Understand': [
+        'about/how_it_works', 'tutorials/clunk', 'tutorials/memorization', 'about/gallery',
+        'about/glossary'],
+    'Evidence': [
+        'about/real_model', 'about/figures', 'experiments/calibration', 'experiments/pairs',
+        'experiments/bad_input', 'experiments/recall', 'experiments/controllers',
+        'experiments/anchors', 'experiments/sweep', 'experiments/suite', 'about/models',
+        'about/compared'],
+}
+
+# room of chapters -> its title, and what it is for; in the order of the sidebar
+ROOMS = {
+    '': ('Learner, recipes, reports', 'What you call first: the learner and what it tells you'),
+    'callback': ('Callbacks', 'Everything that runs inside a fit'),
+    'data': ('Data and mixtures', 'From texts and chats to rows, and from rows to a mixture'),
+    'models': ('Models and metrics', 'The models that can be trained, and what is measured on them'),
+    'tasks': ('Tasks', 'Skills that can be checked'),
+    'clunk': ('The clunk test', 'The statistics behind the detector, and the logs it reads'),
+}
+
+# other words for what a page is about; search finds it first under these
+WORDS = {
+    'howtos/install': 'install, installation, pip install, cuda, cpu build, extras, requirements',
+    'tutorials/first': 'getting started, quickstart, first steps, hello world, tutorial',
+    'tutorials/your_data': 'own data, dataset, tokenize, parquet, jsonl, datasets',
+    'tutorials/your_model': 'hugging face, transformers, lora, qlora, pretrained model, llama',
+    'howtos/read_report': 'report, cpt_report, what does the report mean, retention table',
+    'howtos/cheat_sheet': 'cheat sheet, reference card, overview',
+    'howtos/one_gpu': 'single gpu, memory, colab, bf16, mixed precision',
+    'howtos/eight_gpus': 'distributed, ddp, fsdp, multi-gpu, accelerate, torchrun',
+    'howtos/other_loops': 'trainer, sfttrainer, trl, lightning, plain loop, dataloader',
+    'tutorials/resume': 'resume, checkpoint, crash, interrupted, preemption, sigkill',
+    'tutorials/replay': 'how much replay, replay ratio, catastrophic forgetting, forgetting, rehearsal',
+    'howtos/chats': 'chat, chat template, instructions, messages, sharegpt, loss mask, assistant',
+    'howtos/many_machines': 'datatrove, ray, large corpus, cluster',
+    'howtos/troubleshooting':
+        'out of memory, oom, nan, loss is nan, tokenizer mismatch, too short, torchvision::nms, '
+        'error, slow, does not work',
+    'about/how_it_works': 'architecture, design, how it works, data flow',
+    'tutorials/clunk':
+        'clunk, stairs, staircase, loss drops every epoch, sawtooth, epoch boundary, overfitting',
+    'tutorials/memorization': 'memorization, memorize, one pass, single example, one look',
+    'about/gallery': 'loss curves, examples of curves, gallery',
+    'about/glossary': 'glossary, terms, definitions, what is',
+    'about/real_model': 'smollm2, pretrained, real model',
+    'about/figures': 'benchmarks, speed, performance, numbers',
+    'about/models': 'supported models, which models',
+    'about/compared': 'alternatives, axolotl, llama-factory, unsloth, comparison, versus',
+    'experiments/calibration': 'false positives, calibration, power, coverage, significance',
+    'callback/guard': 'loss spike, spike, gradient norm, rollback, skip step',
+    'data/schedule': 'curriculum, annealing, cooldown, schedule, data mix, weights',
+    'data/duplicates': 'deduplication, near duplicates, contamination, overlap',
+}
