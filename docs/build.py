@@ -246,7 +246,9 @@ def about_page(description):
 def index_entries(name):
     "The words under which search finds a page first."
     words = WORDS.get(name)
-    return f'```{{index}} {words}\n```\n\n' if words else ''
+    if not words: return ''
+    main = ', '.join(f'! {word.strip()}' for word in words.split(','))
+    return f'```{{index}} {main}\n```\n\n'
 
 def header(page, repo):
     "The title, the subtitle and links to where the page comes from."
