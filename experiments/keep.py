@@ -222,21 +222,20 @@ def run(arm, seed, steps, s, folder, rows):
     return dict(arm=asdict(arm), steps=steps, before=measured(s.start, s), results=results,
                 drawing=round(drawing, 1), preparing=round(preparing, 1), seconds=round(seconds, 1))
 
-def learn_k(out):
+def learn_k(out, folder):
     "How much do k log-probabilities cover, and how right is their gradient?"
     found = []
     for name, make in (('bytes', small), ('smollm2', smollm2)):
-        with tempfile.TemporaryDirectory() as folder:
-            set_seed(0)
-            s = make(0, Path(folder), 'cpu')
-            source, now = s.old[0], copy.deepcopy(s.start)
-            mixture = Mixture([s.new], {s.new.name: 1.}, s.bs, 20, seed=0)
-            learn = cpt_learner(now, mixture, s.valid, every=20, lr=s.lr, **s.settings)
-            with learn.quietly(): learn.fit_cpt()
-            *inputs, _ = read_rows(source, np.arange(4))
-            with torch.no_grad():
-                was = logits_of(s.start(*inputs), whole=True).flatten(0, 1)
-                logits = logits_of(learn.model(*inputs), whole=True).flatten(0, 1)
+        set_seed(0)
+        s = make(0, folder, 'cpu')
+        source, now = s.old[0], copy.deepcopy(s.start)
+        mixture = Mixture([s.new], {s.new.name: 1.}, s.bs, 20, seed=0)
+        learn = cpt_learner(now, mixture, s.valid, every=20, lr=s.lr, **s.settings)
+        with learn.quietly(): learn.fit_cpt()
+        *inputs, _ = read_rows(source, np.arange(4))
+        with torch.no_grad():
+            was = logits_of(s.start(*inputs), whole=True).flatten(0, 1)
+            logits = logits_of(learn.model(*inputs), whole=True).flatten(0, 1)
         logits.requires_grad_()
         def gradient(k):
             known = top_log_p(was, k)
@@ -259,10 +258,10 @@ def main():
     parser.add_argument('--what', default='runs', choices=['runs', 'k'])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.what == 'k': return learn_k(RESULTS/'keep_k.json')
     args.out = args.out or RESULTS/f'keep_{args.model}.jsonl'
     folder = args.folder or Path(tempfile.gettempdir())/f'cptlib-keep-{args.model}'
     folder.mkdir(parents=True, exist_ok=True)
+    if args.what == 'k': return learn_k(RESULTS/'keep_k.json', folder)
     make = dict(small=small, smollm2=smollm2)[args.model]
     settings = {}
     for arm, seed in missing(args, ARMS):
