@@ -39,7 +39,8 @@ new skill; real old data are the language reference of Python and code of its li
 in for a corpus that nobody has. Own rows are half text and half chats that it asks itself.
 
 One line of JSON per run is appended to the results. Runs that are there already are skipped.
-`--what k` measures how many log-probabilities to store, and writes keep_k.json.
+`--what k` measures how many log-probabilities to store, after 20 steps of the small model and 4 of
+SmolLM2 on the new skill, and writes keep_k.json.
 """
 import copy
 import json
@@ -225,12 +226,13 @@ def run(arm, seed, steps, s, folder, rows):
 def learn_k(out, folder):
     "How much do k log-probabilities cover, and how right is their gradient?"
     found = []
-    for name, make in (('bytes', small), ('smollm2', smollm2)):
+    for name, make, steps in (('bytes', small, 20), ('smollm2', smollm2, 4)):
         set_seed(0)
         s = make(0, folder, 'cpu')
         source, now = s.old[0], copy.deepcopy(s.start)
-        mixture = Mixture([s.new], {s.new.name: 1.}, s.bs, 20, seed=0)
-        learn = cpt_learner(now, mixture, s.valid, every=20, lr=s.lr, **s.settings)
+        mixture = Mixture([s.new], {s.new.name: 1.}, s.bs, steps, seed=0)
+        learn = cpt_learner(now, mixture, s.valid, every=steps, lr=s.lr,
+                            **s.settings | dict(rows=2))
         with learn.quietly(): learn.fit_cpt()
         *inputs, _ = read_rows(source, np.arange(4))
         with torch.no_grad():
