@@ -66,6 +66,7 @@ from cptlib.demo import demo_sources
 from cptlib.learner import cpt_learner
 from cptlib.models.metrics import logits_of
 from cptlib.models.self_replay import Predictions, own_chats, top_log_p
+from cptlib.report import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT/'experiments'/'results'
@@ -249,7 +250,8 @@ def learn_k(out, folder):
             off = ((gradient(k) - whole).norm()/whole.norm()).item()
             found.append(dict(model=name, k=k, covered=covered, gradient=off))
             print(found[-1], flush=True)
-    out.write_text(json.dumps(dict(command=' '.join(['python', *sys.argv]), rows=found), indent=1))
+        result = dict(command=' '.join(['python', *sys.argv]), machine=machine(), rows=found)
+        out.write_text(json.dumps(result, indent=1) + '\n')
 
 def main():
     parser = arguments(__doc__, None)
