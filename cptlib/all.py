@@ -23,6 +23,7 @@ from .models.chunked import *
 from .models.gpt import *
 from .models.check import *
 from .models.generate import *
+from .models.self_replay import Predictions, own_chats # and Source.from_model
 from .tasks.questions import *
 from .tasks.sql import SQLQuestion, ask_sql, run_sql, same_answer, sql_databases, sql_questions
 from .callback.core import *
@@ -39,6 +40,7 @@ from .recipes import *
 from .callback.control import *
 from .callback.retain import *
 from .callback.anchor import *
+from .callback.keep import KeepPredictions, interpolate
 from .report import *
 from .callback.steps import AccumulateTargets
 from .callback.tasks import Samples, TaskEval
@@ -47,4 +49,5 @@ from .verbs import CPTLearner
 from .learner import *
 from .memorization import Facts, fact_base, fact_condition
 from .demo import *
+from .dial import replay_dial
 from .compare import *
