@@ -365,7 +365,8 @@ def api_page(pages):
     for p in pages:
         for name, _, _ in p.symbols():
             symbol = f'{{py:obj}}`{name} <{p.module}.{name}>`'
-            rows.append((name.lower(), f'| {symbol} | {summary(p.module, name)} | [](/{p.name}.ipynb) |'))
+            row = f'| {symbol} | {summary(p.module, name)} | [](/{p.name}.ipynb) |'
+            rows.append((name.lower(), row))
     lines = [line for _, line in sorted(rows)]
     return '\n'.join([
         '# A to Z', '', '{.subtitle}', 'Every public name of the library', '', '{#filter}', '', '',
@@ -410,7 +411,8 @@ def misplaced(pages):
                 if name not in names)
     for p in pages:
         if p.name in ('index', *placed): continue
-        if p.folder not in ROOMS or not p.module: yield f'{p.name} is in no section of docs/contents.py'
+        is_chapter = p.folder in ROOMS and p.module
+        if not is_chapter: yield f'docs/contents.py does not say where {p.name} belongs'
 
 def project_pages():
     "name -> text of the pages that are made from files at the top."
@@ -420,7 +422,8 @@ def project_pages():
     licence = f'# Licence\n\ncptlib is free software.\n\n```text\n{read("LICENSE")}```\n'
     def page_of(m): return f'](/{page_name(ROOT/m[1])}.ipynb)'
     contributing = re.sub(r'\]\((nbs/\S+?\.ipynb)\)', page_of, read('CONTRIBUTING.md'))
-    return dict(changelog=read('CHANGELOG.md'), contributing=contributing, cite=cite, licence=licence)
+    changelog = read('CHANGELOG.md')
+    return dict(changelog=changelog, contributing=contributing, cite=cite, licence=licence)
 
 def llms_text(pages, base):
     "The site for programs that read: every page with its address as plain markdown."

@@ -9,7 +9,8 @@ SECTIONS = {
         'howtos/read_report', 'howtos/cheat_sheet'],
     'Guides': [
         'howtos/one_gpu', 'howtos/eight_gpus', 'howtos/other_loops', 'tutorials/resume',
-        'tutorials/replay', 'howtos/chats', 'howtos/many_machines', 'howtos/troubleshooting'],
+        'tutorials/replay', 'howtos/keep', 'howtos/chats',
+        'howtos/many_machines', 'howtos/troubleshooting'],
     'Understand': [
         'about/how_it_works', 'tutorials/clunk', 'tutorials/memorization', 'about/gallery',
         'about/glossary'],
@@ -25,7 +26,7 @@ ROOMS = {
     '': ('Learner, recipes, reports', 'What you call first: the learner and what it tells you'),
     'callback': ('Callbacks', 'Everything that runs inside a fit'),
     'data': ('Data and mixtures', 'From texts and chats to rows, and from rows to a mixture'),
-    'models': ('Models and metrics', 'The models that can be trained, and what is measured on them'),
+    'models': ('Models and metrics', 'The models that can be trained, and how they are measured'),
     'tasks': ('Tasks', 'Skills that can be checked'),
     'clunk': ('The clunk test', 'The statistics behind the detector, and the logs it reads'),
 }
@@ -42,7 +43,10 @@ WORDS = {
     'howtos/eight_gpus': 'distributed, ddp, fsdp, multi-gpu, accelerate, torchrun',
     'howtos/other_loops': 'trainer, sfttrainer, trl, lightning, plain loop, dataloader',
     'tutorials/resume': 'resume, checkpoint, checkpoints, crash, interrupted, preemption, sigkill',
-    'tutorials/replay': 'how much replay, replay ratio, catastrophic forgetting, forgetting, rehearsal',
+    'tutorials/replay':
+        'how much replay, replay ratio, catastrophic forgetting, forgetting, rehearsal',
+    'howtos/keep':
+        'no original data, keep what it knew, self-replay, distillation, kl divergence',
     'howtos/chats': 'chat, chat template, instructions, messages, sharegpt, loss mask, assistant',
     'howtos/many_machines': 'datatrove, ray, large corpus, cluster',
     'howtos/troubleshooting':
@@ -50,7 +54,8 @@ WORDS = {
         'error, slow, does not work',
     'about/how_it_works': 'architecture, design, how it works, data flow',
     'tutorials/clunk':
-        'clunk, clunks, stairs, staircase, loss drops every epoch, sawtooth, epoch boundary, overfitting',
+        'clunk, clunks, stairs, staircase, loss drops every epoch, sawtooth, epoch boundary, '
+        'overfitting',
     'tutorials/memorization': 'memorization, memorize, one pass, single example, one look',
     'about/gallery': 'loss curves, examples of curves, gallery',
     'about/glossary': 'glossary, terms, definitions, what is',
