@@ -38,11 +38,7 @@ html_extra_path = [str(root/'docs'/'_build'/'extra')]
 html_copy_source = html_show_sourcelink = html_use_index = html_domain_indices = False
 html_show_search_summary = False # custom.js turns it on where the browser may fetch pages
 html_search_scorer = str(root/'docs'/'_static'/'scorer.js')
-GITHUB = ('<svg viewBox="0 0 16 16" fill="currentColor"><path d="M8 0a8 8 0 0 0-2.5 15.6c.4.1.5-.2.5-.4'
-  'v-1.5c-2.2.5-2.7-1-2.7-1-.4-.9-.9-1.2-.9-1.2-.7-.5.1-.5.1-.5.8.1 1.2.8 1.2.8.7 1.2 1.9.9 2.3.7.1-.5.3'
-  '-.9.5-1.1-1.8-.2-3.6-.9-3.6-4 0-.9.3-1.6.8-2.1-.1-.2-.4-1 .1-2.1 0 0 .7-.2 2.2.8a7.6 7.6 0 0 1 4 0c1.5'
-  '-1 2.2-.8 2.2-.8.4 1.1.2 1.9.1 2.1.5.6.8 1.3.8 2.1 0 3.1-1.9 3.8-3.7 4 .3.2.6.7.6 1.5v2.2c0 .2.1.5.6.4'
-  'A8 8 0 0 0 8 0Z"/></svg>')
+GITHUB = (root/'docs'/'_static'/'github.svg').read_text()
 html_theme_options = dict(
     navigation_with_keys=True, top_of_page_buttons=[],
     footer_icons=[dict(name='GitHub', url=cfg.git_url, html=GITHUB, **{'class': ''})],
