@@ -28,6 +28,7 @@ SECTIONS = {
     'clunk': 'The clunk test',
     'models': 'Models and metrics',
     'tasks': 'Tasks',
+    'audit': 'The audit of a training',
     'experiments': 'Experiments',
 }
 EXPORTS = {'export', 'exports', 'exporti'}
