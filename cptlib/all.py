@@ -45,6 +45,8 @@ from .report import *
 from .callback.steps import AccumulateTargets
 from .callback.tasks import Samples, TaskEval
 from .tasks.harness import HarnessTask
+from .audit.watch import Audit, audit
+from .audit.folder import audit_folder
 from .verbs import CPTLearner
 from .learner import *
 from .memorization import Facts, fact_base, fact_condition

@@ -10,12 +10,13 @@ SECTIONS = {
     'Guides': [
         'howtos/one_gpu', 'howtos/eight_gpus', 'howtos/other_loops', 'tutorials/resume',
         'tutorials/replay', 'howtos/keep', 'howtos/chats',
-        'howtos/many_machines', 'howtos/troubleshooting'],
+        'howtos/tasks', 'howtos/track', 'howtos/audit', 'howtos/many_machines',
+        'howtos/troubleshooting'],
     'Understand': [
         'about/how_it_works', 'tutorials/clunk', 'tutorials/memorization', 'about/gallery',
         'about/glossary'],
     'Evidence': [
-        'about/real_model', 'about/figures', 'experiments/calibration', 'experiments/pairs',
+        'about/real_model', 'about/figures', 'experiments/calibration', 'experiments/audit', 'experiments/pairs',
         'experiments/bad_input', 'experiments/recall', 'experiments/controllers',
         'experiments/anchors', 'experiments/sweep', 'experiments/suite', 'about/models',
         'about/compared'],
@@ -28,6 +29,7 @@ ROOMS = {
     'data': ('Data and mixtures', 'From texts and chats to rows, and from rows to a mixture'),
     'models': ('Models and metrics', 'The models that can be trained, and how they are measured'),
     'tasks': ('Tasks', 'Skills that can be checked'),
+    'audit': ('The audit', 'Finds silent bugs in any training'),
     'clunk': ('The clunk test', 'The statistics behind the detector, and the logs it reads'),
 }
 
@@ -48,6 +50,9 @@ WORDS = {
     'howtos/keep':
         'no original data, keep what it knew, self-replay, distillation, kl divergence',
     'howtos/chats': 'chat, chat template, instructions, messages, sharegpt, loss mask, assistant',
+    'howtos/tasks': 'tasks, evaluation, lm-evaluation-harness, samples, questions, benchmark scores',
+    'howtos/track': 'wandb, weights & biases, tensorboard, mlflow, trackio, tracker, logging',
+    'howtos/audit': 'silent bug, audit, sanity check, data leak, rows served twice',
     'howtos/many_machines': 'datatrove, ray, large corpus, cluster',
     'howtos/troubleshooting':
         'out of memory, oom, nan, loss is nan, tokenizer mismatch, too short, torchvision::nms, '

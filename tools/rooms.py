@@ -1,9 +1,10 @@
 """The architecture as a test: `python tools/rooms.py` prints who imports whom and checks it.
 
 A folder of the package is a room. `data` and `clunk` import nothing of the other rooms, `models`
-may import those two, `tasks` those three, `callback` those four, and what lies at the top may
-import anything. There is no circle, no name with an underscore is imported from another module,
-and there are at most 66 modules besides `all`, `cli` and generated ones.
+and `audit` may import those two, `tasks` may import `data`, `clunk` and `models`, `callback` those
+three and `tasks`, and what lies at the top may import anything. There is no circle, no name with an
+underscore is imported from another module, and there are at most 67 modules besides `all`, `cli`
+and generated ones.
 """
 import ast, sys
 from graphlib import CycleError, TopologicalSorter
@@ -11,10 +12,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent/'cptlib'
 MAY_IMPORT = dict(
-    data=set(), clunk=set(), models={'data', 'clunk'},
+    data=set(), clunk=set(), models={'data', 'clunk'}, audit={'data', 'clunk'},
     tasks={'data', 'clunk', 'models'}, callback={'data', 'clunk', 'models', 'tasks'})
 NOT_COUNTED = {'all', 'cli'}
-MOST = 66
+MOST = 67
 
 def modules():
     "name -> path of every chapter's module: 'data.mixture', 'learner'."
