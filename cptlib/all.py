@@ -43,6 +43,7 @@ from .report import *
 from .callback.steps import AccumulateTargets
 from .callback.tasks import Samples, TaskEval
 from .tasks.harness import HarnessTask
+from .callback.trackers import Track, Tracker
 from .verbs import CPTLearner
 from .learner import *
 from .memorization import Facts, fact_base, fact_condition
