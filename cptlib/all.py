@@ -44,6 +44,7 @@ from .callback.steps import AccumulateTargets
 from .callback.tasks import Samples, TaskEval
 from .tasks.harness import HarnessTask
 from .callback.trackers import Track, Tracker
+from .callback.averages import EMA, merge_checkpoints, put_weights
 from .verbs import CPTLearner
 from .learner import *
 from .memorization import Facts, fact_base, fact_condition
