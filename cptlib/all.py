@@ -47,6 +47,8 @@ from .callback.tasks import Samples, TaskEval
 from .tasks.harness import HarnessTask
 from .audit.watch import Audit, audit
 from .audit.folder import audit_folder
+from .callback.trackers import Track, Tracker
+from .callback.averages import EMA, merge_checkpoints, put_weights
 from .verbs import CPTLearner
 from .learner import *
 from .memorization import Facts, fact_base, fact_condition

@@ -16,8 +16,8 @@ SECTIONS = {
         'about/how_it_works', 'tutorials/clunk', 'tutorials/memorization', 'about/gallery',
         'about/glossary'],
     'Evidence': [
-        'about/real_model', 'about/figures', 'experiments/calibration', 'experiments/audit', 'experiments/pairs',
-        'experiments/bad_input', 'experiments/recall', 'experiments/controllers',
+        'about/real_model', 'about/figures', 'experiments/calibration',
+        'experiments/audit', 'experiments/pairs', 'experiments/bad_input', 'experiments/recall', 'experiments/controllers',
         'experiments/anchors', 'experiments/sweep', 'experiments/suite', 'about/models',
         'about/compared'],
 }
@@ -50,7 +50,8 @@ WORDS = {
     'howtos/keep':
         'no original data, keep what it knew, self-replay, distillation, kl divergence',
     'howtos/chats': 'chat, chat template, instructions, messages, sharegpt, loss mask, assistant',
-    'howtos/tasks': 'tasks, evaluation, lm-evaluation-harness, samples, questions, benchmark scores',
+    'howtos/tasks':
+        'tasks, evaluation, lm-evaluation-harness, samples, questions, benchmark scores',
     'howtos/track': 'wandb, weights & biases, tensorboard, mlflow, trackio, tracker, logging',
     'howtos/audit': 'silent bug, audit, sanity check, data leak, rows served twice',
     'howtos/many_machines': 'datatrove, ray, large corpus, cluster',

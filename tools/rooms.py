@@ -3,7 +3,7 @@
 A folder of the package is a room. `data` and `clunk` import nothing of the other rooms, `models`
 and `audit` may import those two, `tasks` may import `data`, `clunk` and `models`, `callback` those
 three and `tasks`, and what lies at the top may import anything. There is no circle, no name with an
-underscore is imported from another module, and there are at most 67 modules besides `all`, `cli`
+underscore is imported from another module, and there are at most 76 modules besides `all`, `cli`
 and generated ones.
 """
 import ast, sys
@@ -15,7 +15,7 @@ MAY_IMPORT = dict(
     data=set(), clunk=set(), models={'data', 'clunk'}, audit={'data', 'clunk'},
     tasks={'data', 'clunk', 'models'}, callback={'data', 'clunk', 'models', 'tasks'})
 NOT_COUNTED = {'all', 'cli'}
-MOST = 67
+MOST = 76
 
 def modules():
     "name -> path of every chapter's module: 'data.mixture', 'learner'."

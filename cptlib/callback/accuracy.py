@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from fastai.callback.schedule import ParamScheduler
 from fastai.learner import Recorder, ValueMetric
 from fastai.torch_core import to_device
 from fastcore.basics import patch, store_attr
@@ -119,11 +120,16 @@ class _Bar(LeanCallback):
     def after_batch(self): self.bar.update(self.iter + 1)
     def after_validate(self): self.bar.on_iter_end()
 
+def _follows_the_recorder(cb):
+    "Whether a callback of another library runs after `Recorder`, and so may read what it records."
+    takes_part = isinstance(cb, (LeanCallback, ParamScheduler))
+    return cb.order >= Recorder.order and not takes_part
+
 @patch
 def _measure_before_training(self:AccuracyTracker):
     "One validation that the recorder does not see, with a bar if there is one for the training."
     progress = getattr(self.learn, 'progress', None)
-    away = [cb for cb in self.learn.cbs if isinstance(cb, Recorder) or cb is progress]
+    away = [cb for cb in self.learn.cbs if _follows_the_recorder(cb)]
     bar = [_Bar(getattr(progress, 'mbar', None))] if progress else []
     with self.learn.removed_cbs(away), self.learn.added_cbs(bar): self.learn._do_epoch_validate()
 

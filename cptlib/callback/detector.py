@@ -15,7 +15,7 @@ import torch
 from fastai.learner import Recorder
 from fastcore.basics import patch, store_attr
 
-from .core import Chunk, LossReader
+from .core import Chunk, Event, LossReader, announce
 from ..clunk.detect import OnlineClunk
 from ..clunk.paired import ABOUT_AVERAGES, OnlinePaired, with_pairs
 from ..clunk.verdict import Boundary, ClunkReport, judge, probe_gap
@@ -183,11 +183,13 @@ def _rate_flags(lrs, step):
 
 @patch
 def _tell(self:ClunkDetector, b):
-    bar = getattr(getattr(self.learn, 'progress', None), 'mbar', None)
-    if not bar: return
     low, high = b.ci
-    bar.write(f"clunk: the loss of {b.source!r} fell by {b.drop:.2f} nats [{low:.2f}, {high:.2f}] "
-              f"as its epoch {b.epoch + 1} began")
+    text = (f"the loss of {b.source!r} fell by {b.drop:.2f} nats [{low:.2f}, {high:.2f}] "
+            f"as its epoch {b.epoch + 1} began")
+    step = self.streams[b.source].at[b.epoch - 1]
+    announce(self.learn, Event(step, 'clunk', text, b.drop))
+    bar = getattr(getattr(self.learn, 'progress', None), 'mbar', None)
+    if bar: bar.write(f'clunk: {text}')
 
 @patch
 def _probe(self:ClunkDetector, ids):

@@ -6,7 +6,7 @@ Docs: https://cptlib.github.io/cptlib/callback/guard.html.md"""
 
 # %% auto #0
 __all__ = ['spike_score', 'Rolling', 'rows_to_blame', 'empty_rows', 'SpikeJudge', 'StateCopies', 'Rewind', 'SpikeGuard',
-           'first_at_risk']
+           'gradient_norm', 'first_at_risk']
 
 # %% ../../nbs/callback/08_guard.ipynb #0eb5df60
 import os, re
@@ -19,7 +19,7 @@ from fastai.callback.schedule import ParamScheduler
 from fastcore.basics import GetAttr, patch, store_attr
 
 from .checkpoint import Checkpoint
-from .core import LeanCallback
+from .core import Event, LeanCallback, announce
 from .state import load_training_state, saving, training_state
 from .store import read_snapshot, restore, snapshot, step_of
 from ..data.mixture import Mixture
@@ -297,16 +297,19 @@ def skipped(self:SpikeJudge)->list:
     skips = [e for e in self.ledger if e['action'] == 'skip']
     return [step for e in skips for step in range(e['first'], e['last'] + 1)]
 
+def _why(entry):
+    "What made the step a spike, or where a rollback went."
+    if 'why' not in entry: return f'to step {entry["to"]}'
+    return ', '.join(f'{name}: {w["value"]}' for name, w in entry['why'].items())
+
 @patch
 def table(self:SpikeJudge)->pd.DataFrame: # one row per action
     "Tabulate the ledger, with row counts in place of row lists."
     def count(rows): return sum(map(len, rows.values()))
     lines = []
     for e in self.ledger:
-        if 'why' in e: why = ', '.join(f'{name}: {w["value"]}' for name, w in e['why'].items())
-        else: why = f'to step {e["to"]}'
         lines.append(dict(action=e['action'], steps=f'{e["first"]} to {e["last"]}',
-                          rows=count(e['rows']), blamed=count(e.get('blamed', {})), why=why))
+                          rows=count(e['rows']), blamed=count(e.get('blamed', {})), why=_why(e)))
     return pd.DataFrame(lines)
 
 @patch
@@ -509,6 +512,7 @@ class SpikeGuard(LeanCallback):
         self._lr = None # learning rates to put back before the next batch
         self._skip = None # the verdict on a step, unless it is known to be good
         self._kept = 0 # step of the last copy
+        self._announced = 0 # entries of the ledger that other callbacks know
 
     def before_batch(self):
         self.rewind.count()
@@ -524,7 +528,10 @@ class SpikeGuard(LeanCallback):
         self.judge.add(self.dl.ids, self.row_losses, there)
 
 # %% ../../nbs/callback/08_guard.ipynb #1303b639
-def _gradient_norm(model):
+def gradient_norm(
+    model, # after the backward pass
+)->torch.Tensor: # scalar, float32
+    "Norm of the whole gradient. Never syncs the device."
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(grads).float()
     return norm.full_tensor() if hasattr(norm, 'full_tensor') else norm
@@ -534,7 +541,7 @@ def before_step(self:SpikeGuard):
     if self.factor != 1:
         self._lr = [h['lr'] for h in self.opt.hypers]
         self.opt.set_hyper('lr', [lr*self.factor for lr in self._lr])
-    self._skip = self.judge.decide(_gradient_norm(self.model))
+    self._skip = self.judge.decide(gradient_norm(self.model))
     opt = getattr(self.opt, 'opt', None)
     if self._skip.is_cuda and getattr(opt, '_step_supports_amp_scaling', False):
         opt.found_inf = self._skip.float()
@@ -553,7 +560,20 @@ def after_batch(self:SpikeGuard):
     if self._skip is not None:
         self.learn.row_losses = self.row_losses.where(~self._skip, torch.nan)
     self.judge.read(least=32 if self.judge.rolling.values.is_cuda else 1)
+    self._announce()
     self._done = self.iter + 1
+
+@patch
+def _announce(self:SpikeGuard):
+    "Tell other callbacks of what is new in the ledger."
+    for entry in self.ledger[self._announced:]:
+        first, last = entry['first'], entry['last']
+        kind = 'spike' if entry['action'] == 'skip' else 'rollback'
+        steps = f'step {first}' if first == last else f'steps {first} to {last}'
+        text = f'left out {steps} ({_why(entry)})'
+        rows = sum(map(len, entry['rows'].values()))
+        announce(self.learn, Event(last, kind, text, rows))
+    self._announced = len(self.ledger)
 
 @patch
 def _usual_loss(self:SpikeGuard):
@@ -628,6 +648,8 @@ def load_state_dict(self:SpikeGuard,
     self.left_out = {*state['left_out']}
     self.factor, self.times, self._lr = state['factor'], state['times'], state['lr']
     self._kept = state.get('kept', 0)
+    self._announced = len(self.ledger)
+
 
 # %% ../../nbs/callback/08_guard.ipynb #c0de1039
 def first_at_risk(
