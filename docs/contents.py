@@ -17,9 +17,9 @@ SECTIONS = {
         'about/glossary'],
     'Evidence': [
         'about/real_model', 'about/figures', 'experiments/calibration',
-        'experiments/audit', 'experiments/pairs', 'experiments/bad_input', 'experiments/recall', 'experiments/controllers',
-        'experiments/anchors', 'experiments/sweep', 'experiments/suite', 'about/models',
-        'about/compared'],
+        'experiments/audit', 'experiments/pairs', 'experiments/bad_input', 'experiments/recall',
+        'experiments/controllers', 'experiments/anchors', 'experiments/sweep',
+        'experiments/suite', 'about/models', 'about/compared'],
 }
 
 # room of chapters -> its title, and what it is for; in the order of the sidebar
