@@ -407,9 +407,7 @@ def _rendered(records, template, size, too_long, counts):
         start = np.arange(len(r.ids)) == 0
         yield mark(r.ids, r.target, start)
 
-# %% ../../nbs/data/12_chats.ipynb #908fd802
-CHATS_AT_ONCE = 16384 # that are packed together, and after which the state can be saved
-
+# %% ../../nbs/data/12_chats.ipynb #9f430b59
 class _Records:
     "Conversations that are counted and hashed while they are read."
     def __init__(self, records):
@@ -443,6 +441,9 @@ def _continued(folder, name, records):
         return read, state
     clear_state(folder)
     return _Records(records), {}
+
+# %% ../../nbs/data/12_chats.ipynb #908fd802
+CHATS_AT_ONCE = 16384 # conversations that are packed together
 
 def _write_chats(folder, name, records, template, row_len, too_long, apart):
     "Write the rows of conversations, and describe them. Their content is their hash."

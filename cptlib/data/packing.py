@@ -148,20 +148,25 @@ class Layout:
         self.places += len(ids)
         return ids, quality
 
-    def state_dict(self)->dict:
-        "Return the counts, for a preparation that may be interrupted."
-        return {name: getattr(self, name) for name in self._counts}
-
-    def load_state_dict(self, state:dict):
-        "Continue from the counts of `state_dict`."
-        for name in self._counts: setattr(self, name, state[name])
-
     def report(self)->dict:
         "Return the settings, counts of documents, the share that was cut, and that of padding."
         cut = float(self.torn)/max(self.documents, 1)
         padding = 1 - self.tokens/max(self.places, 1)
         return dict(packing=self.packing, end=self.end, documents=self.documents,
                     empty=self.empty, cut=cut, padding=padding)
+
+# %% ../../nbs/data/03_packing.ipynb #3a1503a8
+@patch
+def state_dict(self:Layout)->dict:
+    "Return the counts, as JSON can write them."
+    return {name: getattr(self, name) for name in self._counts}
+
+@patch
+def load_state_dict(self:Layout,
+    state:dict, # from `Layout.state_dict`
+):
+    "Continue from counts."
+    for name in self._counts: setattr(self, name, state[name])
 
 # %% ../../nbs/data/03_packing.ipynb #f9305e49
 def hide_padding(
