@@ -385,6 +385,7 @@ class _Counts:
             warnings.warn(f'Source {self.name!r}: {share:.1%} of the tokens are targets; look at '
                           'some rows, and check the template and loss_on')
 
+# %% ../../nbs/data/12_chats.ipynb #79396df5
 def _rendered(records, template, size, too_long, counts):
     "Yield the marked tokens of each conversation that can be used."
     for record in records:

@@ -12,6 +12,7 @@ __all__ = ['best_fit', 'Packed', 'pack', 'joined', 'Layout', 'hide_padding', 'se
 from bisect import bisect_left, insort
 from typing import NamedTuple
 import numpy as np, torch
+from fastcore.basics import patch
 from .text import as_integers, as_name, as_number
 
 # %% ../../nbs/data/03_packing.ipynb #040341e3
