@@ -26,6 +26,7 @@ def _args_say(args):
     if any(answers): said['targets'] = 'answers'
     return said
 
+# %% ../../nbs/audit/03_callbacks.ipynb #e2bcac0b
 class AuditCallback(TrainerCallback):
     """Audits a transformers or TRL Trainer; read `report` during or after the training.
 
@@ -46,7 +47,8 @@ class AuditCallback(TrainerCallback):
         self.loader, self.logged = train_dataloader, state.global_step
         if state.global_step: self._resume(args, state.global_step)
         asked = self.audit.recorder.record.asked
-        asked.update({k: v for k, v in _args_say(args).items() if asked.get(k) is None})
+        for name, value in _args_say(args).items():
+            if asked.get(name) is None: asked[name] = value
 
     def _resume(self, args, step):
         checkpoint = getattr(args, 'resume_from_checkpoint', None)

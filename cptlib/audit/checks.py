@@ -15,6 +15,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 import numpy as np
+from fastcore.basics import patch
 from scipy.stats import chisquare
 from .observe import Record
 from ..clunk.detect import detect_clunks
@@ -36,19 +37,25 @@ class Finding:
         look = f' Look at: {self.look}.' if self.look and self.level == 'alarm' else ''
         return f'{self.level:7} {self.check:13} {self.statement}.{look}'
 
-def _unseen(check, why): return Finding(check, 'unseen', why)
+def _unseen(check, why):
+    "The answer of a check that has not seen enough."
+    return Finding(check, 'unseen', why)
 
 def _judged(check, bad, statement, look, **numbers):
+    "An alarm if it is `bad`, otherwise fine."
     return Finding(check, 'alarm' if bad else 'fine', statement, look, **numbers)
 
 # %% ../../nbs/audit/01_checks.ipynb #3933a937
-def _batch_rows(record): return record.counts['units']/max(record.counts['batches'], 1)
+def _batch_rows(record):
+    "Mean number of rows in a batch."
+    return record.counts['units']/max(record.counts['batches'], 1)
 
 def _slack(record):
     "Rows that a last batch may add or drop."
     return int(np.ceil(_batch_rows(record)*record.world))
 
 def _too_many(rows, epoch, slack):
+    "Whether so many sampled rows are more than duplicates and a last batch explain."
     if epoch.exact: return rows*epoch.scale > slack
     return rows*epoch.scale > slack + max(2, .02*epoch.rows)
 
@@ -71,6 +78,7 @@ def check_twice(
     bad = _too_many(worst.repeated, worst, slack)
     return _judged(name, bad, statement, look, count=times, of=worst.rows)
 
+# %% ../../nbs/audit/01_checks.ipynb #a05ef3c7
 def check_never(
     record:Record, # what was observed
 )->Finding:
@@ -105,7 +113,9 @@ def check_resume(
     return _judged(name, different > 0, statement, look, count=different, of=compared)
 
 # %% ../../nbs/audit/01_checks.ipynb #55bacca0
-def _rows_of_epoch(record): return record.last_rows if record.last_rows.rows else record.epoch_rows
+def _rows_of_epoch(record):
+    "Rows of the last whole epoch, or else of the running one."
+    return record.last_rows if record.last_rows.rows else record.epoch_rows
 
 def check_ranks(
     record:Record, # what this rank observed
@@ -134,16 +144,19 @@ def check_shares(
     name, asked = 'shares', record.asked['shares']
     if not asked: return _unseen(name, 'no shares were given')
     if not record.sources: return _unseen(name, 'the source of the rows is not known')
-    weights = np.array([asked.get(s, 0) for s in sorted({*asked, *record.sources})], float)
-    counts = np.array([record.sources[s] for s in sorted({*asked, *record.sources})])
+    sources = sorted({*asked, *record.sources})
+    weights = np.array([asked.get(s, 0) for s in sources], float)
+    counts = np.array([record.sources[s] for s in sources])
     expected = weights/weights.sum()*counts.sum()
     told = weights > 0
     if counts.sum() < 50: return _unseen(name, f'only {counts.sum()} rows so far')
-    p = 1. if told.sum() < 2 else float(chisquare(
-        counts[told], expected[told]*counts[told].sum()/counts.sum()).pvalue)
+    p = 1.
+    if told.sum() > 1:
+        scaled = expected[told]*counts[told].sum()/counts.sum()
+        p = float(chisquare(counts[told], scaled).pvalue)
     strange = int(counts[~told].sum())
     parts = [f'{s} {record.sources[s]/counts.sum():.0%} (asked {asked.get(s, 0):.0%})'
-             for s in sorted({*asked, *record.sources})]
+             for s in sources]
     bad = p < alpha or strange > 0
     return _judged(name, bad, f'shares of {counts.sum()} rows: {", ".join(parts)}; p = {p:.2g}',
                    'where the weights are passed, and whether a later step shuffles them away',
@@ -176,6 +189,7 @@ def check_targets(
     statement = f'{c["targets"]/rows:.0f} targets a row, {empty} rows without, {full} all targets'
     return Finding(name, 'fine', statement, count=empty, of=rows)
 
+# %% ../../nbs/audit/01_checks.ipynb #2ccaf688
 def check_padding(
     record:Record, # what was observed
 )->Finding:
@@ -188,6 +202,7 @@ def check_padding(
     return _judged(name, bad, statement, 'labels of padding must be -100',
                    count=c['targets_on_padding'], of=c['targets'])
 
+# %% ../../nbs/audit/01_checks.ipynb #a9f35b6f
 def check_shift(
     record:Record, # what was observed
 )->Finding:
@@ -220,8 +235,8 @@ def check_documents(
                  f'{worst["change"]:.2g} of their spread')
     if not changed: return Finding(name, 'fine', statement)
     if not worst['apart']: return Finding(name, 'note', statement + ', as in ordinary packing')
-    return Finding(name, 'alarm', statement + ', though their positions begin anew',
-                   'use_cache=False and the mask: with a cache or a mask, position_ids separate nothing')
+    look = 'use_cache=False and the mask: with a cache or a mask, position_ids separate nothing'
+    return Finding(name, 'alarm', statement + ', though their positions begin anew', look)
 
 # %% ../../nbs/audit/01_checks.ipynb #9d933496
 def check_begins(
@@ -244,6 +259,7 @@ def check_begins(
     return _judged(name, bad, f'{statement}, and the tokenizer puts it before every text',
                    'add_special_tokens, and templates without BOS', count=missing, of=units)
 
+# %% ../../nbs/audit/01_checks.ipynb #3e822440
 def check_ends(
     record:Record, # what was observed
 )->Finding:
@@ -270,7 +286,8 @@ def check_loss(
     name = 'loss'
     pairs = [(a, b) for look in record.looks for a, b in zip(look.given, look.own)]
     pairs = [(a, b) for a, b in pairs if np.isfinite([a, b]).all()]
-    logged = [(r['logged'], r['seen']) for r in record.logged if np.isfinite(r['seen'])]
+    logged = [(r['logged'], r['seen']) for r in record.logged]
+    logged = [(a, b) for a, b in logged if np.isfinite(b)]
     look = 'the loss function, and what divides the loss before it is logged'
     for what, found, allowed in (('returned', pairs, .1), ('logged', logged, .25)):
         if len(found) < 3: continue
@@ -283,8 +300,9 @@ def check_loss(
     return Finding(name, 'fine', f'as recomputed, in {len(pairs)} micro-batches and '
                    f'{len(logged)} logged losses', count=0, of=len(pairs) + len(logged))
 
+# %% ../../nbs/audit/01_checks.ipynb #48b7aa62
 def _uneven(parts):
-    "Weights and numbers of targets differ: (do targets differ, ratio of weights) of one step."
+    "Whether the numbers of targets differ in one step, and the ratio of the extreme weights."
     parts = [(n, w) for n, w in parts if n and np.isfinite(w) and w > 0]
     if len(parts) < 2: return False, 1.
     n, w = np.array(parts).T
@@ -322,7 +340,8 @@ def check_mode(
     if wrong > .05*train['forwards']:
         parts.append(f'{wrong} of {train["forwards"]} training passes ran in eval mode')
     if wrong_valid > .05*valid['forwards']:
-        parts.append(f'{wrong_valid} of {valid["forwards"]} passes without gradient ran in train mode')
+        passes = valid['forwards']
+        parts.append(f'{wrong_valid} of {passes} passes without gradient ran in train mode')
     if not parts:
         return Finding(name, 'fine', 'train mode in training, eval mode in evaluation', count=0)
     statement = ', and '.join(parts)
@@ -331,6 +350,7 @@ def check_mode(
                    'model.train() after each evaluation, model.eval() before it',
                    wrong + wrong_valid, train['forwards'] + valid['forwards'])
 
+# %% ../../nbs/audit/01_checks.ipynb #a129df11
 _MAY_RESTART = 'restart', 'cyclic', 'constant_with'
 
 def _jumps(lr):
@@ -366,13 +386,15 @@ def check_rate(
         return Finding(name, 'alarm', statement, look, len(jumps), len(lr))
     zeros = int((lr[1:-1] == 0).sum())
     if zeros > max(2, .1*len(lr)):
-        return Finding(name, 'alarm', f'it is 0 in {zeros} of {len(lr)} steps', look, zeros, len(lr))
+        statement = f'it is 0 in {zeros} of {len(lr)} steps'
+        return Finding(name, 'alarm', statement, look, zeros, len(lr))
     moving = schedule in ('linear', 'cosine', 'polynomial')
     if moving and len(lr) >= 10 and lr.min() == lr.max():
         statement = f'it stays at {lr[0]:.3g} for {len(lr)} steps, though "{schedule}" was asked'
         return Finding(name, 'alarm', statement, look, len(lr), len(lr))
     return Finding(name, 'fine', f'from {lr[0]:.3g} to {lr[-1]:.3g} without a jump', count=0)
 
+# %% ../../nbs/audit/01_checks.ipynb #13f0f106
 def check_validation(
     record:Record, # what was observed
 )->Finding:
@@ -407,15 +429,8 @@ def check_clunk(
     return Finding(name, 'note', f'the loss steps down by {drop.drop:.2f} nats where an epoch '
                    f'begins: rows are remembered{also}')
 
-# %% ../../nbs/audit/01_checks.ipynb #6a9f4c57
+# %% ../../nbs/audit/01_checks.ipynb #b47eed1f
 _LEVELS = dict(alarm='alarm', note='note', fine='fine', unseen='not seen')
-_STYLE = '''<style>
-:root{color-scheme:light dark}
-body{font:15px/1.45 system-ui,sans-serif;max-width:62rem;margin:1.5rem auto;padding:0 1rem}
-td{padding:.2rem .6rem;vertical-align:top;border-bottom:1px solid #8884}
-.alarm{background:#d5504a33;font-weight:600}
-.unseen{opacity:.65}
-</style>'''
 
 class AuditReport:
     "All findings of an audit."
@@ -455,35 +470,51 @@ class AuditReport:
 
     __repr__ = __str__
 
-    def to_dict(self)->dict:
-        "Everything, as plain values for JSON."
-        return dict(title=self.title, alarms=len(self.alarms), notes=self.notes,
-                    findings=[asdict(f) for f in self.findings])
+# %% ../../nbs/audit/01_checks.ipynb #6a9f4c57
+_STYLE = '''<style>
+:root{color-scheme:light dark}
+body{font:15px/1.45 system-ui,sans-serif;max-width:62rem;margin:1.5rem auto;padding:0 1rem}
+td{padding:.2rem .6rem;vertical-align:top;border-bottom:1px solid #8884}
+.alarm{background:#d5504a33;font-weight:600}
+.unseen{opacity:.65}
+</style>'''
 
-    def _row(self, f):
-        look = f' <i>Look at: {html_text(f.look)}.</i>' if f.look and f.level == 'alarm' else ''
-        cells = _LEVELS[f.level], html_text(f.check), html_text(f.statement) + '.' + look
-        return f'<tr class="{f.level}">' + ''.join(f'<td>{c}</td>' for c in cells) + '</tr>'
+@patch
+def to_dict(self:AuditReport)->dict:
+    "Everything, as plain values for JSON."
+    return dict(title=self.title, alarms=len(self.alarms), notes=self.notes,
+                findings=[asdict(f) for f in self.findings])
 
-    def _repr_html_(self):
-        rows = ''.join(map(self._row, self.findings))
-        notes = ''.join(f'<p>{html_text(note)}</p>' for note in self.notes)
-        return f'<p><b>{html_text(self._heading())}</b></p><table>{rows}</table>{notes}'
+@patch
+def _row(self:AuditReport, f):
+    "A finding as a row of an HTML table."
+    look = f' <i>Look at: {html_text(f.look)}.</i>' if f.look and f.level == 'alarm' else ''
+    cells = _LEVELS[f.level], html_text(f.check), html_text(f.statement) + '.' + look
+    return f'<tr class="{f.level}">' + ''.join(f'<td>{c}</td>' for c in cells) + '</tr>'
 
-    def save(self,
-        path:Path, # a file that ends in .html or .json
-    )->Path:
-        "Write the report. Raises ValueError for another ending."
-        path = Path(path)
-        if path.suffix not in ('.html', '.json'):
-            raise ValueError(f'{path}: a report is written as .html or .json')
-        page = ('<!doctype html><meta charset="utf-8"><meta name="viewport" '
-                f'content="width=device-width"><title>{html_text(self.title)}</title>'
-                f'{_STYLE}<body>{self._repr_html_()}</body>')
-        text = page if path.suffix == '.html' else json.dumps(self.to_dict(), indent=1)
-        path.write_text(text, encoding='utf-8')
-        return path
+@patch
+def _repr_html_(self:AuditReport):
+    "The report as HTML, for notebooks."
+    rows = ''.join(map(self._row, self.findings))
+    notes = ''.join(f'<p>{html_text(note)}</p>' for note in self.notes)
+    return f'<p><b>{html_text(self._heading())}</b></p><table>{rows}</table>{notes}'
 
+@patch
+def save(self:AuditReport,
+    path:Path, # a file that ends in .html or .json
+)->Path:
+    "Write the report. Raises ValueError for another ending."
+    path = Path(path)
+    if path.suffix not in ('.html', '.json'):
+        raise ValueError(f'{path}: a report is written as .html or .json')
+    page = ('<!doctype html><meta charset="utf-8"><meta name="viewport" '
+            f'content="width=device-width"><title>{html_text(self.title)}</title>'
+            f'{_STYLE}<body>{self._repr_html_()}</body>')
+    text = page if path.suffix == '.html' else json.dumps(self.to_dict(), indent=1)
+    path.write_text(text, encoding='utf-8')
+    return path
+
+# %% ../../nbs/audit/01_checks.ipynb #5c227789
 CHECKS = (check_twice, check_never, check_resume, check_shares, check_targets, check_padding,
           check_shift, check_documents, check_begins, check_ends, check_loss, check_mode,
           check_rate, check_validation, check_clunk)

@@ -39,22 +39,19 @@ def as_batch(
 )->Batch:
     "Turn the arguments of a model into a `Batch`."
     tokens = np.atleast_2d(_array(inputs['input_ids']))
-    found = {name: _array(inputs.get(name)) for name in ('labels', 'attention_mask', 'position_ids')}
+    names = 'labels', 'attention_mask', 'position_ids'
+    found = {name: _array(inputs.get(name)) for name in names}
     same = {name: x.reshape(tokens.shape) for name, x in found.items()
             if x is not None and x.size == tokens.size}
     mask = same.get('attention_mask')
     if mask is not None: real = mask > 0
     elif pad is None: real = np.ones(tokens.shape, bool)
-    else: real = np.cumsum((tokens != pad)[:, ::-1], axis=1)[:, ::-1] > 0
+    else:
+        backwards = (tokens != pad)[:, ::-1]
+        real = np.cumsum(backwards, axis=1)[:, ::-1] > 0 # a real token is here or to the right
     return Batch(tokens, real, same.get('labels'), same.get('position_ids'))
 
 # %% ../../nbs/audit/00_observe.ipynb #58ca0150
-_BASE = np.uint64(0x9E3779B97F4A7C15)
-
-def _powers(n):
-    factors = np.full(n, _BASE, np.uint64)
-    return np.cumprod(factors)
-
 def unit_starts(
     batch:Batch, # inputs of a forward pass
 )->np.ndarray: # bool [rows, length], True at the first token of a row or document
@@ -63,6 +60,13 @@ def unit_starts(
     starts = batch.real & (before == 1)
     if batch.positions is not None: starts |= batch.real & (batch.positions == 0)
     return starts
+
+# %% ../../nbs/audit/00_observe.ipynb #b24649da
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+def _powers(n):
+    factors = np.full(n, _BASE, np.uint64)
+    return np.cumprod(factors)
 
 def unit_hashes(
     batch:Batch, # inputs of a forward pass
@@ -208,7 +212,10 @@ def count_batch(
     "Count rows, tokens, targets and special tokens of a batch."
     starts = unit_starts(batch)
     counts = dict(
-        batches=1, rows=len(batch.tokens), units=int(starts.sum()), tokens=int(batch.real.sum()),
+        batches=1,
+        rows=len(batch.tokens),
+        units=int(starts.sum()),
+        tokens=int(batch.real.sum()),
         packed_rows=int((starts.sum(1) > 1).sum()),
         padded_rows=int((~batch.real).any(1).sum()))
     counts |= _edge_counts(batch, special)
@@ -238,6 +245,7 @@ class Look:
     given:list = field(default_factory=list) # loss that the model returned, nats per target
     own:list = field(default_factory=list) # the same, recomputed from the logits
 
+# %% ../../nbs/audit/00_observe.ipynb #1a6f551f
 ASKED = dict(targets=None, shares=None, separate=None, repeats=False, schedule=None)
 
 class Record:
@@ -297,10 +305,12 @@ def save_record(
     arrays |= {name: np.array(getattr(record, name), kind) for name, kind in _SERIES.items()}
     path = folder/record_name(record.rank)
     temporary = path.with_suffix('.tmp')
-    with open(temporary, 'wb') as file: np.savez(file, plain=np.array(json.dumps(plain)), **arrays)
+    text = np.array(json.dumps(plain))
+    with open(temporary, 'wb') as file: np.savez(file, plain=text, **arrays)
     temporary.replace(path)
     return path
 
+# %% ../../nbs/audit/00_observe.ipynb #cf9e6643
 def load_record(
     path:Path, # a file that `save_record` wrote
 )->Record:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch.utils.data import DataLoader, TensorDataset
 from .checks import AuditReport, audit_report
 from .observe import (IGNORED, Epoch, Look, Record, RowMemory, as_batch, count_batch,
@@ -72,6 +73,7 @@ class Forward:
     weight:torch.Tensor = None # gradient weight of one target
     found:torch.Tensor = None # number of targets, from the gradient
 
+# %% ../../nbs/audit/02_watch.ipynb #49894d3a
 class Recorder:
     "Turns events into a `Record`."
     def __init__(self,
@@ -95,70 +97,76 @@ class Recorder:
         self.record.epoch_rows, self._batches = RowMemory(self.record.cap), 0
 
     def end_epoch(self, exhausted=True):
-        "The pass ended, because the data did or for another reason."
+        "The pass ended; `exhausted` says whether the data did too."
         if not self.record.epoch_rows.rows: return
         self.record.epochs.append(self.epoch(exhausted))
         self.record.last_rows = self.record.epoch_rows
         self.record.epoch_rows = RowMemory(self.record.cap)
 
-    def forward(self, f):
-        "A forward pass."
-        inputs = {k: v.cpu().numpy() for k, v in f.inputs.items()}
-        if f.looked is not None: self._gradient_labels(f, inputs)
-        special = self.record.special
-        pad = special.pad if special.pad is not None else None
-        batch = as_batch(inputs, pad)
-        if pad is not None and pad == special.eos and 'attention_mask' not in inputs:
-            batch.real[:, 1:] |= batch.real[:, :-1] # the first one ends the text
-        hashes = unit_hashes(batch)
-        if f.training: self._train(f, batch, hashes)
-        else: self._valid(f, batch, hashes)
+# %% ../../nbs/audit/02_watch.ipynb #6f0e5ea2
+@patch
+def forward(self:Recorder,
+    f:Forward, # one pass, of training or of evaluation
+):
+    "Count a forward pass."
+    inputs = {k: v.cpu().numpy() for k, v in f.inputs.items()}
+    if f.looked is not None: self._gradient_labels(f, inputs)
+    special = self.record.special
+    pad = special.pad if special.pad is not None else None
+    batch = as_batch(inputs, pad)
+    if pad is not None and pad == special.eos and 'attention_mask' not in inputs:
+        batch.real[:, 1:] |= batch.real[:, :-1] # the first one ends the text
+    hashes = unit_hashes(batch)
+    if f.training: self._train(f, batch, hashes)
+    else: self._valid(f, batch, hashes)
 
-    def _train(self, f, batch, hashes):
-        r = self.record
-        counts = count_batch(batch, r.special)
-        r.counts.update(counts | dict(forwards=1, eval_mode=int(not f.train_mode)))
-        r.epoch_rows.add(hashes)
-        r.train_rows.add(hashes)
-        self._batches += 1
-        self._last = hashes
-        self._digest = (self._digest + int(hashes.sum(dtype=np.uint64))) % 2**64
-        self._parts.append((f, counts.get('targets')))
-        if self.source_of is None: return
-        for tokens, real in zip(batch.tokens, batch.real):
-            r.sources[str(self.source_of(tokens[real]))] += 1
+@patch
+def _train(self:Recorder, f, batch, hashes):
+    "Count a training pass."
+    r = self.record
+    counts = count_batch(batch, r.special)
+    r.counts.update(counts | dict(forwards=1, eval_mode=int(not f.train_mode)))
+    r.epoch_rows.add(hashes)
+    r.train_rows.add(hashes)
+    self._batches += 1
+    self._last = hashes
+    self._digest = (self._digest + int(hashes.sum(dtype=np.uint64))) % 2**64
+    self._parts.append((f, counts.get('targets')))
+    if self.source_of is None: return
+    for tokens, real in zip(batch.tokens, batch.real):
+        r.sources[str(self.source_of(tokens[real]))] += 1
 
-    def _valid(self, f, batch, hashes):
-        again = np.array_equal(hashes, getattr(self, '_last', None))
-        if again and f.train_mode: return # a second pass for metrics of the same training batch
-        r = self.record
-        r.valid_counts.update(forwards=1, train_mode=int(f.train_mode))
-        r.valid_rows.add(hashes)
+@patch
+def _valid(self:Recorder, f, batch, hashes):
+    "Keep the rows of an evaluation pass."
+    again = np.array_equal(hashes, getattr(self, '_last', None))
+    if again and f.train_mode: return # a second pass for metrics of the same training batch
+    r = self.record
+    r.valid_counts.update(forwards=1, train_mode=int(f.train_mode))
+    r.valid_rows.add(hashes)
 
-    def step(self, lr):
-        "The optimizer made a step."
-        r = self.record
-        if r.resumed and r.resumed[-1]['lr_after'] is None: r.resumed[-1]['lr_after'] = lr
-        if len(r.lr) in self.expected:
-            r.resumed[-1]['compared'] += 1
-            r.resumed[-1]['different'] += int(self.expected[len(r.lr)] != self._digest)
-        self._keep_look()
-        r.loss.append(self._step_loss())
-        r.digest.append(self._digest)
-        r.lr.append(lr)
-        self._parts, self._digest = [], 0
-
-    def logged(self, loss, steps):
-        "The trainer logged a mean loss of the last steps."
-        seen = self.record.loss[-steps:] if steps else []
-        if not seen or len(self.record.logged) >= 256: return
-        self.record.logged.append(
-            dict(step=self.record.step, logged=loss, seen=float(np.mean(seen))))
+# %% ../../nbs/audit/02_watch.ipynb #8c58107c
+@patch
+def step(self:Recorder,
+    lr:float, # learning rate of the step
+):
+    "The optimizer made a step."
+    r = self.record
+    if r.resumed and r.resumed[-1]['lr_after'] is None: r.resumed[-1]['lr_after'] = lr
+    if len(r.lr) in self.expected:
+        r.resumed[-1]['compared'] += 1
+        r.resumed[-1]['different'] += int(self.expected[len(r.lr)] != self._digest)
+    self._keep_look()
+    r.loss.append(self._step_loss())
+    r.digest.append(self._digest)
+    r.lr.append(lr)
+    self._parts, self._digest = [], 0
 
 # %% ../../nbs/audit/02_watch.ipynb #39d7db8c
-from fastcore.basics import patch
-
-def _number(x): return float(x.float().sum()) if torch.is_tensor(x) else float(x)
+def _number(x):
+    "A number or a tensor as a float; the entries of a tensor are added up."
+    if torch.is_tensor(x): x = x.float().sum()
+    return float(x)
 
 def _mean_loss(f, n):
     "Mean loss per target of a forward pass with `n` targets, nats."
@@ -191,22 +199,17 @@ def _keep_look(self:Recorder):
             look.own.append(total/targets)
     self.record.looks.append(look)
 
+# %% ../../nbs/audit/02_watch.ipynb #081d5933
 @patch
-def _gradient_labels(self:Recorder, f, inputs):
-    "Compare the targets that the gradient shows with the labels, or take them as the labels."
-    y = f.looked.cpu().numpy()
-    tokens = inputs['input_ids']
-    if y.shape != tokens.shape: return
-    labels = inputs.get('labels')
-    if labels is None:
-        inputs['labels'] = np.full(y.shape, IGNORED)
-        inputs['labels'][:, 1:] = y[:, :-1]
-        return
-    known = y[:, :-1] != NOT_KNOWN
-    differ = known & (y[:, :-1] != labels[:, 1:])
-    self.record.counts.update(looked=int(known.sum()), looked_differ=int(differ.sum()))
-
-NOT_KNOWN = -200 # the gradient cannot tell: the model is certain of this token
+def logged(self:Recorder,
+    loss:float, # the mean loss that the trainer logged, nats
+    steps:int, # steps that it is the mean of
+):
+    "The trainer logged a mean loss of the last steps."
+    seen = self.record.loss[-steps:] if steps else []
+    if not seen or len(self.record.logged) >= 256: return
+    self.record.logged.append(
+        dict(step=self.record.step, logged=loss, seen=float(np.mean(seen))))
 
 # %% ../../nbs/audit/02_watch.ipynb #b039bf09
 @patch
@@ -245,6 +248,8 @@ def epoch(self:Recorder,
                  known is not None, copies, exhausted)
 
 # %% ../../nbs/audit/02_watch.ipynb #3acdf387
+NOT_KNOWN = -200 # the gradient cannot tell: the model is certain of this token
+
 def read_gradient(
     gradient:torch.Tensor, # [rows, length, vocabulary], of the loss with respect to the logits
     logits:torch.Tensor, # the same shape
@@ -266,27 +271,47 @@ def _summed_loss(logits, labels):
     "Summed loss of the targets and their number, as a tensor [2]; one row at a time."
     losses = [F.cross_entropy(row[:-1].float(), label[1:], reduction='sum')
               for row, label in zip(logits, labels)]
-    return torch.stack([torch.stack(losses).sum(), (labels[:, 1:] != IGNORED).sum().float()])
+    targets = labels[:, 1:] != IGNORED
+    return torch.stack([torch.stack(losses).sum(), targets.sum().float()])
+
+# %% ../../nbs/audit/02_watch.ipynb #a30c628a
+@patch
+def _gradient_labels(self:Recorder, f, inputs):
+    "Compare the targets that the gradient shows with the labels, or take them as the labels."
+    y = f.looked.cpu().numpy()
+    tokens = inputs['input_ids']
+    if y.shape != tokens.shape: return
+    labels = inputs.get('labels')
+    if labels is None:
+        inputs['labels'] = np.full(y.shape, IGNORED)
+        inputs['labels'][:, 1:] = y[:, :-1]
+        return
+    known = y[:, :-1] != NOT_KNOWN
+    differ = known & (y[:, :-1] != labels[:, 1:])
+    self.record.counts.update(looked=int(known.sum()), looked_differ=int(differ.sum()))
 
 # %% ../../nbs/audit/02_watch.ipynb #267a9949
 def _second_document(tokens, positions, eos):
     "Row and place of the first token of a second document, and whether positions tell it."
-    if positions is not None and positions.shape == tokens.shape:
-        found = (positions[:, 1:] == 0) & (positions[:, :-1] > 0)
+    apart = positions is not None and positions.shape == tokens.shape
+    if apart: found = (positions[:, 1:] == 0) & (positions[:, :-1] > 0)
     elif eos is not None: found = tokens[:, :-1] == eos
     else: return None
     found = found[:, :-1] # at least two tokens behind it
     places = found.nonzero()
-    apart = positions is not None and positions.shape == tokens.shape
-    return (places[0, 0].item(), places[0, 1].item() + 1, apart) if len(places) else None
+    if not len(places): return None
+    row, end = places[0].tolist()
+    return row, end + 1, apart
 
+# %% ../../nbs/audit/02_watch.ipynb #0217e989
 def _row_of(kwargs, row, n_rows):
     "Arguments of the model for one row; None if they cannot be taken apart."
     dropped = 'labels', 'num_items_in_batch', 'fused_lm_head', 'shift_labels'
     out = {k: v for k, v in kwargs.items() if k not in dropped}
     if n_rows > 1 and any(k.startswith('cu_seq') for k in out): return None
-    for k, v in out.items():
-        if torch.is_tensor(v) and v.ndim and v.shape[0] == n_rows: out[k] = v[row:row + 1]
+    for name, value in out.items():
+        by_row = torch.is_tensor(value) and value.ndim and value.shape[0] == n_rows
+        if by_row: out[name] = value[row:row + 1]
     return out
 
 def _logits(out):
@@ -327,26 +352,32 @@ def influence(
     after = before.clone()
     after[:, :end] = before.flip(1)[:, :end]
     if torch.equal(before, after): return None
-    with _evaluating(model):
-        by_name = 'input_ids' in kwargs
-        a, b = (_logits(model(*args, **(named | dict(input_ids=x))) if by_name
-                        else model(x, *args, **named)) for x in (before, after))
+    by_name = 'input_ids' in kwargs
+    def outputs(ids):
+        "Logits of the model for one row of ids."
+        if by_name: return _logits(model(*args, **(named | dict(input_ids=ids))))
+        return _logits(model(ids, *args, **named))
+    with _evaluating(model): a, b = outputs(before), outputs(after)
     if a is None: return None
     a, b = a[:, end:].float(), b[:, end:].float()
-    return dict(change=((a - b).abs().max()/a.std()).item(), apart=apart)
+    change = (a - b).abs().max()/a.std()
+    return dict(change=change.item(), apart=apart)
 
-# %% ../../nbs/audit/02_watch.ipynb #54286d3d
+# %% ../../nbs/audit/02_watch.ipynb #273b343a
 def _inputs(args, kwargs):
     "What of a model's arguments the audit keeps; None unless there are rows of token ids."
     ids = kwargs.get('input_ids')
     if ids is None: ids = next((x for x in args if torch.is_tensor(x)), None)
     if not torch.is_tensor(ids) or ids.is_floating_point() or ids.ndim != 2: return None
     if ids.shape[1] < 2 or kwargs.get('past_key_values') is not None: return None # generation
-    named = {k: kwargs.get(k) for k in ('attention_mask', 'labels', 'position_ids')}
-    same = {k: v for k, v in named.items() if torch.is_tensor(v) and v.numel() == ids.numel()}
-    return {k: v.detach().clone() for k, v in dict(input_ids=ids, **same).items()}
+    kept = dict(input_ids=ids)
+    for name in ('attention_mask', 'labels', 'position_ids'):
+        value = kwargs.get(name)
+        if torch.is_tensor(value) and value.numel() == ids.numel(): kept[name] = value
+    return {name: value.detach().clone() for name, value in kept.items()}
 
 def _loss_of(out):
+    "The loss in a model's output, as a scalar; None if there is none."
     loss = out.get('loss') if isinstance(out, dict) else getattr(out, 'loss', None)
     if isinstance(out, (tuple, list)): loss = out[0]
     if not torch.is_tensor(loss) or loss.numel() != 1: return None
@@ -366,10 +397,12 @@ def _sharded(model):
     return any(hasattr(p, 'ds_id') or type(p).__name__ == 'DTensor' for p in model.parameters())
 
 def _ranks():
+    "Rank of this process, and how many processes there are."
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
 
+# %% ../../nbs/audit/02_watch.ipynb #54286d3d
 class Audit:
     """Watches a training through hooks.
 
@@ -416,67 +449,7 @@ class Audit:
         waits = name == 'forward' and args[0].training # for its backward pass
         if len(self._queue) >= 64 and not waits: self.flush()
 
-# %% ../../nbs/audit/02_watch.ipynb #c7d89898
-EVERY, AT_FIRST, PROBE_EVERY = 32, 16, 1024 # steps between looks, first steps, between probes
-
-@patch
-def _forward(self:Audit, model, args, kwargs, out):
-    "The hook on the model."
-    if self._busy: return
-    inputs = _inputs(args, kwargs)
-    if inputs is None: return
-    training = torch.is_grad_enabled()
-    f = Forward(inputs, training, model.training, _loss_of(out), kwargs.get('num_items_in_batch'))
-    if torch.is_tensor(f.items): f.items = f.items.detach().clone()
-    looks = training and (self.steps < AT_FIRST or self.steps % EVERY == 0)
-    if looks: self._look(f, out)
-    if looks and self.probe: self._probe(model, args, kwargs)
-    self._put('forward', f)
-    self._last = f
-
-@patch
-def _look(self:Audit, f, out):
-    "Recompute the loss of a forward pass, and have its gradient read in the backward pass."
-    by_token = out.get('log_probs') if isinstance(out, dict) else None # of TRL's fused head
-    if torch.is_tensor(by_token) and by_token.requires_grad:
-        mask = out['label_mask']
-        f.own = torch.stack([-by_token.detach()[mask].sum(), mask.sum()]).float()
-        def read_fused(gradient):
-            f.found = (gradient != 0).sum()
-            f.weight = -gradient.sum()/f.found
-        by_token.register_hook(read_fused)
-        return
-    logits = _logits(out)
-    if logits is None or not logits.requires_grad or logits.shape[:2] != f.inputs['input_ids'].shape:
-        return
-    kept = logits.detach()
-    def read(gradient):
-        with torch.no_grad(): f.looked, f.weight, f.found = read_gradient(gradient, kept)
-    logits.register_hook(read)
-    labels = f.inputs.get('labels')
-    if labels is None or labels.shape != logits.shape[:2]: return
-    with torch.no_grad(): f.own = _summed_loss(kept, labels)
-
-@patch
-def _probe(self:Audit, model, args, kwargs):
-    "Look whether packed documents influence each other, if it is time."
-    if self._probed is not None and self.steps - self._probed < PROBE_EVERY: return
-    ids = kwargs.get('input_ids')
-    rest = args
-    if ids is None: ids, rest = args[0], args[1:]
-    self._busy = True
-    try: found = influence(model, ids, rest, kwargs, self.recorder.record.special.eos)
-    except (RuntimeError, TypeError, ValueError) as e:
-        found = None
-        self.probe = False
-        self.recorder.record.notes.append(f'The documents of packed rows were not probed: {e}')
-    finally: self._busy = False
-    if found is None: return
-    self._probed = self.steps
-    if self.recorder.record.asked['separate'] is not None:
-        found['apart'] = self.recorder.record.asked['separate']
-    self.recorder.record.influence.append(dict(step=self.steps, **found))
-
+# %% ../../nbs/audit/02_watch.ipynb #76c70623
 @patch
 def stepped(self:Audit,
     lr:float, # learning rate of the step
@@ -522,6 +495,69 @@ def exhausted(self:Audit):
     "The loader has no more data: the pass ends with the next forward passes that it still feeds."
     if self._open is not None: self._open['exhausted'] = True
 
+# %% ../../nbs/audit/02_watch.ipynb #c7d89898
+EVERY, AT_FIRST, PROBE_EVERY = 32, 16, 1024 # steps between looks, first steps, between probes
+
+@patch
+def _forward(self:Audit, model, args, kwargs, out):
+    "The hook on the model."
+    if self._busy: return
+    inputs = _inputs(args, kwargs)
+    if inputs is None: return
+    training = torch.is_grad_enabled()
+    f = Forward(inputs, training, model.training, _loss_of(out), kwargs.get('num_items_in_batch'))
+    if torch.is_tensor(f.items): f.items = f.items.detach().clone()
+    looks = training and (self.steps < AT_FIRST or self.steps % EVERY == 0)
+    if looks: self._look(f, out)
+    if looks and self.probe: self._probe(model, args, kwargs)
+    self._put('forward', f)
+    self._last = f
+
+@patch
+def _look(self:Audit, f, out):
+    "Recompute the loss of a forward pass, and have its gradient read in the backward pass."
+    by_token = out.get('log_probs') if isinstance(out, dict) else None # of TRL's fused head
+    if torch.is_tensor(by_token) and by_token.requires_grad:
+        mask = out['label_mask']
+        total = -by_token.detach()[mask].sum()
+        f.own = torch.stack([total, mask.sum()]).float()
+        def read_fused(gradient):
+            f.found = (gradient != 0).sum()
+            f.weight = -gradient.sum()/f.found
+        by_token.register_hook(read_fused)
+        return
+    logits = _logits(out)
+    if logits is None or not logits.requires_grad: return
+    if logits.shape[:2] != f.inputs['input_ids'].shape: return
+    kept = logits.detach()
+    def read(gradient):
+        with torch.no_grad(): f.looked, f.weight, f.found = read_gradient(gradient, kept)
+    logits.register_hook(read)
+    labels = f.inputs.get('labels')
+    if labels is None or labels.shape != logits.shape[:2]: return
+    with torch.no_grad(): f.own = _summed_loss(kept, labels)
+
+# %% ../../nbs/audit/02_watch.ipynb #e102f982
+@patch
+def _probe(self:Audit, model, args, kwargs):
+    "Look whether packed documents influence each other, if it is time."
+    if self._probed is not None and self.steps - self._probed < PROBE_EVERY: return
+    ids = kwargs.get('input_ids')
+    rest = args
+    if ids is None: ids, rest = args[0], args[1:]
+    self._busy = True
+    try: found = influence(model, ids, rest, kwargs, self.recorder.record.special.eos)
+    except (RuntimeError, TypeError, ValueError) as e:
+        found = None
+        self.probe = False
+        self.recorder.record.notes.append(f'The documents of packed rows were not probed: {e}')
+    finally: self._busy = False
+    if found is None: return
+    self._probed = self.steps
+    if self.recorder.record.asked['separate'] is not None:
+        found['apart'] = self.recorder.record.asked['separate']
+    self.recorder.record.influence.append(dict(step=self.steps, **found))
+
 # %% ../../nbs/audit/02_watch.ipynb #41bbad82
 class _Passes:
     "The iterator of a `DataLoader`, which tells an audit where a pass begins and ends."
@@ -551,6 +587,7 @@ def _watch_passes(loader, audit):
     def undo(): del loader._get_iterator
     return undo
 
+# %% ../../nbs/audit/02_watch.ipynb #048713d0
 @patch
 def attach(self:Audit,
     model:torch.nn.Module, # the model that is trained
@@ -626,6 +663,7 @@ def _digests_from(path, step):
     digests = load_record(path).digest
     return dict(enumerate(digests[step:], step))
 
+# %% ../../nbs/audit/02_watch.ipynb #4375679d
 @patch
 def _others(self:Audit):
     "Records of the other ranks, if they have been saved to the folder."

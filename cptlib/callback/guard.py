@@ -566,14 +566,14 @@ def after_batch(self:SpikeGuard):
 @patch
 def _announce(self:SpikeGuard):
     "Tell other callbacks of what is new in the ledger."
-    for entry in self.ledger[self._announced:]:
+    for entry in self.judge.ledger[self._announced:]:
         first, last = entry['first'], entry['last']
         kind = 'spike' if entry['action'] == 'skip' else 'rollback'
         steps = f'step {first}' if first == last else f'steps {first} to {last}'
         text = f'left out {steps} ({_why(entry)})'
         rows = sum(map(len, entry['rows'].values()))
         announce(self.learn, Event(last, kind, text, rows))
-    self._announced = len(self.ledger)
+    self._announced = len(self.judge.ledger)
 
 @patch
 def _usual_loss(self:SpikeGuard):
@@ -649,7 +649,6 @@ def load_state_dict(self:SpikeGuard,
     self.factor, self.times, self._lr = state['factor'], state['times'], state['lr']
     self._kept = state.get('kept', 0)
     self._announced = len(self.ledger)
-
 
 # %% ../../nbs/callback/08_guard.ipynb #c0de1039
 def first_at_risk(
