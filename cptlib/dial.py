@@ -1,4 +1,4 @@
-"""Three short runs tell how much replay keeps what a model knew, and what that costs
+"""Find out from three short runs how much replay a model needs to keep what it knew, and what that costs
 
 Docs: https://cptlib.github.io/cptlib/dial.html.md"""
 
@@ -29,6 +29,7 @@ def _falling(shares, bend):
     at_end = 1/(1 + bend)
     return (1/(1 + bend*shares) - at_end)/(1 - at_end)
 
+# %% ../nbs/12_dial.ipynb #e710b2a8
 class _Ends:
     "What the runs say about the two ends of the law, for one value of B."
     def __init__(self, bend, shares, lost, noise, scale):
@@ -56,12 +57,14 @@ class ReplayCurve:
     )->np.ndarray: # [curves], or [n, curves]
         "Forgetting by each of the curves."
         falling = _falling(np.asarray(share, float)[..., None], self.bends)
-        return self.ends[:, 1] + falling*(self.ends[:, 0] - self.ends[:, 1])
+        without, alone = self.ends.T
+        return alone + falling*(without - alone)
 
     def __call__(self, share):
         "Median forgetting at a share of replay, 0 to 1."
         return np.median(self.draws(share), -1)
 
+# %% ../nbs/12_dial.ipynb #9a1a16ce
 SEEDS_DIFFER = .07 # standard deviation of a run, as a share of the range of forgetting: see below
 LEAST_NOISE = .002 # accuracy
 
@@ -85,7 +88,8 @@ def fit_replay_curve(
     weights = np.exp(weights - weights.max())
     rng = np.random.default_rng(seed)
     picked = rng.choice(len(BENDS), curves, p=weights/weights.sum())
-    means, roots = np.array([k.mean for k in known]), np.array([k.root for k in known])
+    means = np.array([k.mean for k in known])
+    roots = np.array([k.root for k in known])
     off = np.einsum('nij,nj->ni', roots[picked], rng.normal(size=(curves, 2)))
     ends = centre + means[picked] + off
     falls = ends[:, 0] >= ends[:, 1] # replay does not make it worse
@@ -138,7 +142,8 @@ class ReplayDial:
     )->tuple: # shares [runs], accuracy gained [runs]
         "What each run did to a source."
         runs = sorted(self.runs, key=lambda run: (run['share'], run['seed']))
-        return tuple(np.array(c) for c in zip(*[(r['share'], r['change'][source]) for r in runs]))
+        shares = np.array([run['share'] for run in runs])
+        return shares, np.array([run['change'][source] for run in runs])
 
     def noise_of(self,
         source:str, # name of a validation source
@@ -173,6 +178,7 @@ class Needed:
     @property
     def identified(self)->bool: return not self.problem
 
+# %% ../nbs/12_dial.ipynb #9dc8813a
 def _problem(curve, low, high):
     "Why runs do not settle the share; '' if they do."
     spread = np.ptp(curve.lost)
@@ -193,8 +199,9 @@ def needed(self:ReplayDial,
     "Find the share of replay that keeps a source within the tolerance."
     if source is None: return max(map(self.needed, self.guarded), key=lambda n: n.high)
     curve = self.curves[as_names([source], self.guarded, 'source', 'guarded')[0]]
-    low, share, high = np.quantile(curve.needed(self.keep), [.05, .5, .95], method='nearest')
-    return Needed(float(share), float(low), float(high), _problem(curve, low, high))
+    shares = curve.needed(self.keep)
+    low, share, high = np.quantile(shares, [.05, .5, .95], method='nearest').tolist()
+    return Needed(share, low, high, _problem(curve, low, high))
 
 @patch
 def cost(self:ReplayDial,

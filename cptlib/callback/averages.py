@@ -56,6 +56,7 @@ def ema_decay(
     "Weight of the old average in the next one: (1 + n)/(10 + n), at most `decay`."
     return min(decay, (1 + n)/(10 + n))
 
+# %% ../../nbs/callback/18_averages.ipynb #72d0ead7
 class EMA(LeanCallback):
     "Keep an exponential moving average of the trained weights, and validate with it."
     order = 44 # after those that validate (40, 41): they are done before the weights are put back
@@ -75,15 +76,13 @@ class EMA(LeanCallback):
         self._put_back() # an interrupted validation may have left the average in the model
         self._rests = self.only_validates or hasattr(self.learn, 'lr_finder')
         if self._rests: return
-        trained = self._trained()
+        params = self.model.named_parameters()
+        trained = {name: p.detach() for name, p in params if p.requires_grad}
         if any(hasattr(p, 'full_tensor') for p in trained.values()):
             raise ValueError('EMA keeps whole weights, and these are sharded; use '
                              'merge_checkpoints, which averages them on disk')
-        self.average = {name: p.detach().float().clone() for name, p in trained.items()}
+        self.average = {name: p.float().clone() for name, p in trained.items()}
         self.n = 0
-
-    def _trained(self):
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     @torch.no_grad()
     def after_step(self):
@@ -134,6 +133,8 @@ def averaged(self:Learner,
     with swapped(self.model, weights): yield self
 
 # %% ../../nbs/callback/18_averages.ipynb #2c911582
+def _shapes(weights): return {name: w.shape for name, w in weights.items()}
+
 def _folders(path, last):
     "The folders of checkpoints, oldest first."
     if isinstance(path, (list, tuple)): found = [Path(p) for p in path]
@@ -157,7 +158,7 @@ def merge_checkpoints(
     sums, folders = {}, _folders(path, last)
     for k, folder in enumerate(folders):
         weights = read_snapshot(folder)[0]['model']
-        if k and {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in sums.items()}:
+        if k and _shapes(weights) != _shapes(sums):
             raise ValueError(f'{folder} holds another model than {folders[0]}; '
                              'give checkpoints of one training')
         for name, w in weights.items():

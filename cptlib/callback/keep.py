@@ -58,6 +58,18 @@ def known_divergence(
         total = total + checkpoint(_sum_of_piece, *piece, use_reentrant=False)
     return total
 
+# %% ../../nbs/callback/19_keep.ipynb #a7be52e8
+def _source_name(predictions, mixture):
+    "Name of the source that predictions are for. Raises ValueError if it is not there."
+    name = predictions.name
+    if name not in mixture.names:
+        raise ValueError(f'KeepPredictions: the mixture has no source {name!r}, only '
+                         f'{", ".join(mixture.names)}; add it, or leave its predictions out')
+    source = mixture.sources[mixture.names.index(name)]
+    if source.content == predictions.source: return name
+    raise ValueError(f'KeepPredictions: source {name!r} has other rows than its predictions '
+                     f'in {predictions.path}; make them again with Predictions.of')
+
 # %% ../../nbs/callback/19_keep.ipynb #c232a417
 class KeepPredictions(LeanCallback):
     "Add to the loss how far the model has moved from stored predictions, on their rows alone."
@@ -81,23 +93,14 @@ class KeepPredictions(LeanCallback):
     def before_fit(self):
         if self.only_validates: return
         mixture = self.find_mixture()
-        self.known = {mixture.names.index(self._found(p, mixture)): p for p in self.predictions}
+        names = [_source_name(p, mixture) for p in self.predictions]
+        self.known = {mixture.names.index(n): p for n, p in zip(names, self.predictions)}
         self.sums = torch.zeros(2, device=next(self.model.parameters()).device)
         for cb in self.learn.cbs:
-            if not isinstance(cb, GradientAccumulation) or isinstance(cb, AccumulateTargets): continue
+            if isinstance(cb, AccumulateTargets): continue
+            if not isinstance(cb, GradientAccumulation): continue
             raise ValueError('KeepPredictions does not fit to GradientAccumulation, which has '
                              'scaled the loss already; use cpt_learner(..., step_tokens=) instead')
-
-    def _found(self, predictions, mixture):
-        "Name of the source that predictions are for. Raises ValueError if it is not there."
-        name = predictions.name
-        if name not in mixture.names:
-            raise ValueError(f'KeepPredictions: the mixture has no source {name!r}, only '
-                             f'{", ".join(mixture.names)}; add it, or leave its predictions out')
-        source = mixture.sources[mixture.names.index(name)]
-        if source.content == predictions.source: return name
-        raise ValueError(f'KeepPredictions: source {name!r} has other rows than its predictions '
-                         f'in {predictions.path}; make them again with Predictions.of')
 
     def after_loss(self):
         y, ids, total = self.yb[0], self.dl.ids, 0.

@@ -107,8 +107,8 @@ class CSVTracker(Tracker):
 
     def log(self, step, values):
         "Append numbers to metrics.csv."
-        frame = pd.DataFrame(dict(step=step, name=list(values), value=list(values.values())))
-        self._append('metrics.csv', frame)
+        columns = dict(name=list(values), value=list(values.values()))
+        self._append('metrics.csv', pd.DataFrame(dict(step=step) | columns))
 
     def event(self, event):
         "Append an event to events.csv."
@@ -374,6 +374,29 @@ class GradientNorm(LeanCallback):
     value = None # a tensor on the device; None before the first step
     def before_step(self): self.value = gradient_norm(self.model)
 
+# %% ../../nbs/callback/17_trackers.ipynb #ee75c138
+def _norms(marks):
+    "The gradient norms of some steps; NaN where the optimizer made none."
+    found = [m['norm'] for m in marks if m['norm'] is not None]
+    values = iter(torch.stack(found).tolist() if found else [])
+    return [math.nan if m['norm'] is None else next(values) for m in marks]
+
+def _step_records(chunk, marks, source, n):
+    "A dict for each step of a chunk: its losses by source, and what was noted in `marks`."
+    losses, rows = losses_by_source(chunk, source, n)
+    weights = chunk.rows if chunk.targets is None else chunk.targets
+    totals = np.nansum(chunk.loss*weights, 1)
+    counts = weights.sum(1)
+    norms = _norms(marks)
+    records = []
+    for k, mark in enumerate(marks):
+        record = dict(step=int(chunk.step[k]))
+        record['loss'] = float(totals[k]/counts[k]) if counts[k] else math.nan
+        record['losses'] = losses[k].tolist()
+        record['rows'] = rows[k].tolist()
+        records.append(record | mark | dict(norm=norms[k]))
+    return records
+
 # %% ../../nbs/callback/17_trackers.ipynb #7ca45d40
 def _windows(steps, every):
     "Split consecutive records of steps by `step // every`; the last window may be incomplete."
@@ -407,6 +430,16 @@ def window_values(
         values[f'loss/{name}'] = _mean([o['losses'][i] for o in window])
         values[f'share/{name}'] = float(rows[i]/max(rows.sum(), 1))
     return values
+
+# %% ../../nbs/callback/17_trackers.ipynb #a3f311af
+def _call_each(trackers, method, *args):
+    "Call a method of every tracker in a list. One that fails is taken out, with a warning."
+    for tracker in list(trackers):
+        try: getattr(tracker, method)(*args)
+        except Exception as e:
+            trackers.remove(tracker)
+            warnings.warn(f'{type(tracker).__name__} failed and gets nothing more of this fit: '
+                          f'{type(e).__name__}: {e}')
 
 # %% ../../nbs/callback/17_trackers.ipynb #816c0ad6
 class Track(LossReader):
@@ -442,16 +475,6 @@ class Track(LossReader):
     def before_epoch(self): # a state was loaded by now, if there is one
         if not self._begun and not self._rests: self._start()
 
-    def _start(self):
-        self._begun = True
-        if self.mixture.rank: return
-        name = self.run_name or time.strftime('%Y-%m-%d_%H-%M-%S')
-        config, runs = run_config(self.learn), self.runs or [None]*len(self.trackers)
-        self._working = list(self.trackers)
-        self._open = True
-        self.runs = [tracker.start(name, config, run, self.mixture.step)
-                     for tracker, run in zip(self.trackers, runs, strict=True)]
-
     def before_train(self): self._time, self._waited = time.perf_counter(), self.dls.train.wait
 
     def after_batch(self):
@@ -474,32 +497,40 @@ class Track(LossReader):
         self._send_tables()
         self.close()
 
-    def hear(self,
-        event:Event, # what happened
-    ):
-        "Send an event."
-        if not self._begun or event in self.events: return
-        self.events.append(event)
-        self._each('event', event)
+# %% ../../nbs/callback/17_trackers.ipynb #1629f455
+@patch
+def _start(self:Track):
+    "Begin a run in each tracker, or resume it."
+    self._begun = True
+    if self.mixture.rank: return
+    name = self.run_name or time.strftime('%Y-%m-%d_%H-%M-%S')
+    config, runs = run_config(self.learn), self.runs or [None]*len(self.trackers)
+    self._working = list(self.trackers)
+    self._open = True
+    self.runs = [tracker.start(name, config, run, self.mixture.step)
+                 for tracker, run in zip(self.trackers, runs, strict=True)]
 
-    def close(self):
-        "End the runs."
-        if self._open: self._each('end')
-        cb = first_callback(self.learn.cbs, GradientNorm)
-        if cb: self.learn.remove_cb(cb)
-        self._begun = self._open = False
+@patch
+def hear(self:Track,
+    event:Event, # what happened
+):
+    "Send an event."
+    if not self._begun or event in self.events: return
+    self.events.append(event)
+    self._each('event', event)
 
-# %% ../../nbs/callback/17_trackers.ipynb #37edb60b
+@patch
+def close(self:Track):
+    "End the runs."
+    if self._open: self._each('end')
+    cb = first_callback(self.learn.cbs, GradientNorm)
+    if cb: self.learn.remove_cb(cb)
+    self._begun = self._open = False
+
 @patch
 def _each(self:Track, method, *args):
-    "Call a method of every tracker; one that fails is left out from then on."
-    if not self._open: return # it is not the first process
-    for tracker in list(self._working):
-        try: getattr(tracker, method)(*args)
-        except Exception as e:
-            self._working.remove(tracker)
-            warnings.warn(f'{type(tracker).__name__} failed and gets nothing more of this fit: '
-                          f'{type(e).__name__}: {e}')
+    "Call a method of every tracker that still works; of several processes, only the first does."
+    if self._open: _call_each(self._working, method, *args)
 
 @patch
 def _log(self:Track, step, values):
@@ -507,32 +538,19 @@ def _log(self:Track, step, values):
     finite = {name: v for name, v in known.items() if math.isfinite(v)} # not every tracker has NaN
     if finite: self._each('log', int(step), finite)
 
+# %% ../../nbs/callback/17_trackers.ipynb #37edb60b
 @patch
 def take(self:Track,
     chunk:Chunk, # the next steps
 ):
     "Send the windows that some steps complete."
     if self.mixture.rank: return self._marks.clear() # the first process sends
-    n = len(self.mixture.sources)
-    losses, rows = losses_by_source(chunk, self.mixture.streams.source, n)
-    weights = chunk.rows if chunk.targets is None else chunk.targets
-    totals = np.nansum(chunk.loss*weights, 1)
-    counts = weights.sum(1)
-    marks, self._marks = self._marks[:len(counts)], self._marks[len(counts):]
-    norms = iter(_norms(marks))
-    for k, mark in enumerate(marks):
-        loss = float(totals[k]/counts[k]) if counts[k] else math.nan
-        record = dict(step=int(chunk.step[k]), loss=loss, losses=losses[k].tolist(),
-                      rows=rows[k].tolist())
-        self._steps.append(record | mark | dict(norm=next(norms)))
+    n = len(chunk.step)
+    marks, self._marks = self._marks[:n], self._marks[n:]
+    source = self.mixture.streams.source
+    self._steps += _step_records(chunk, marks, source, len(self.mixture.sources))
     self._send_measurements()
     self._send_windows()
-
-def _norms(marks):
-    "The gradient norms of some steps; NaN where the optimizer made none."
-    found = [m['norm'] for m in marks if m['norm'] is not None]
-    values = iter(torch.stack(found).tolist() if found else [])
-    return [math.nan if m['norm'] is None else next(values) for m in marks]
 
 @patch
 def _send_windows(self:Track, all=False):
@@ -550,17 +568,23 @@ def _send_windows(self:Track, all=False):
         for name, d in self.mixture.delivered(end).items(): values[f'epochs/{name}'] = d['epochs']
         self._log(end, values)
 
-# %% ../../nbs/callback/17_trackers.ipynb #43051b91
+# %% ../../nbs/callback/17_trackers.ipynb #f1e0a751
 _MEASURED = dict(accuracy='accuracy', valid_loss='loss', calibration_error='calibration_error')
 
+def _accuracy_values(record, names):
+    "The numbers in a record of `AccuracyTracker`, as in {'accuracy/prose': .5}."
+    values = {}
+    for title, key in _MEASURED.items():
+        for name, value in zip(names, record[key]): values[f'{title}/{name}'] = value
+    return values
+
+# %% ../../nbs/callback/17_trackers.ipynb #43051b91
 @patch
 def _send_measurements(self:Track):
     "Send what `AccuracyTracker` and `TaskEval` have measured since the last time."
     tracker, tasks = (getattr(self.learn, name, None) for name in ('accuracy_tracker', 'task_eval'))
     for record in self._new('accuracy', tracker.records if tracker else []):
-        values = {f'{title}/{name}': record[key][i] for title, key in _MEASURED.items()
-                  for i, name in enumerate(tracker.names)}
-        self._log(record['step'], values)
+        self._log(record['step'], _accuracy_values(record, tracker.names))
     for record in self._new('tasks', tasks.records if tasks else []):
         values = {f'task/{name}': known_share(pd.DataFrame(answers))
                   for name, answers in record['answers'].items()}
@@ -584,6 +608,14 @@ def _send_metrics(self:Track):
               for name, value in columns if name not in sent}
     self._log(self.mixture.step, values)
 
+# %% ../../nbs/callback/17_trackers.ipynb #800ad89c
+def _shown(cb, method):
+    "What a callback has to show, or None."
+    if not hasattr(type(cb), method): return
+    try: return getattr(cb, method)()
+    except ValueError: return # nothing was measured
+
+# %% ../../nbs/callback/17_trackers.ipynb #c6c85fe8
 @patch
 def _send_tables(self:Track):
     "Send the tables and pictures of all callbacks that have some."
@@ -599,12 +631,6 @@ def _send_tables(self:Track):
         figure = getattr(first, 'figure', first)
         self._each('picture', cb.name, figure)
         plt.close(figure)
-
-def _shown(cb, method):
-    "What a callback has to show, or None."
-    if not hasattr(type(cb), method): return
-    try: return getattr(cb, method)()
-    except ValueError: return # nothing was measured
 
 # %% ../../nbs/callback/17_trackers.ipynb #7694bdd2
 @patch
