@@ -23,6 +23,7 @@ def split(text): return text.splitlines(keepends=True)
 def tidy_text(text):
     "Text without escape codes and progress bars, as a terminal would show it at the end."
     text = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', text)
+    text = text.replace(f'{ROOT}/', '') # a warning names the file that it comes from
     lines = re.sub(r'\r\n', '\n', text).split('\n')
     shown = [line.rsplit('\r', 1)[-1] for line in lines] # each \r begins the line anew
     return '\n'.join(line for line in shown if not BAR.search(line))
