@@ -427,16 +427,14 @@ def project_pages():
 
 def llms_text(pages, base):
     "The site for programs that read: every page with its address as plain markdown."
-    lines = ['# cptlib', '', f'> {pages_by_name(pages)["index"].subtitle}', '']
+    by_name = {p.name: p for p in pages}
+    lines = ['# cptlib', '', f'> {by_name["index"].subtitle}', '']
     def entry(p): return f'- [{p.title}]({base}/{p.name}.html.md): {p.subtitle}'
-    by_name = pages_by_name(pages)
     for caption, names in SECTIONS.items():
         lines += [f'## {caption}', '', *(entry(by_name[name]) for name in names), '']
     for folder, (title, _) in ROOMS.items():
         lines += [f'## {title}', '', *(entry(p) for p in chapters(pages, folder)), '']
     return '\n'.join(lines)
-
-def pages_by_name(pages): return {p.name: p for p in pages}
 
 def sitemap(names, base):
     urls = [f'  <url><loc>{base}/{name}.html</loc></url>' for name in names]

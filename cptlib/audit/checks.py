@@ -54,6 +54,10 @@ def _slack(record):
     "Rows that a last batch may add or drop."
     return int(np.ceil(_batch_rows(record)*record.world))
 
+def _any_rows(record):
+    "Whether an epoch may repeat rows and leave others out, as was asked for."
+    return bool(record.asked['repeats'] or record.asked['shares'])
+
 def _too_many(rows, epoch, slack):
     "Whether so many sampled rows are more than duplicates and a last batch explain."
     if epoch.exact: return rows*epoch.scale > slack
@@ -65,7 +69,7 @@ def check_twice(
     "Was a row served twice in an epoch?"
     name = 'served twice'
     if not record.epochs: return _unseen(name, 'no batch was seen')
-    if record.asked['repeats'] or record.asked['shares']:
+    if _any_rows(record):
         return _unseen(name, 'rows may repeat within an epoch, as you asked')
     slack = _slack(record) if record.world > 1 else 0
     worst = max(record.epochs, key=lambda e: e.repeated/max(e.rows, 1))
@@ -86,7 +90,7 @@ def check_never(
     name = 'never served'
     whole = [e for e in record.epochs if e.ended and e.never is not None]
     if not whole: return _unseen(name, 'no epoch over a data set of known length ended')
-    if record.asked['repeats'] or record.asked['shares']:
+    if _any_rows(record):
         return _unseen(name, 'an epoch need not serve every row, as you asked')
     worst = max(whole, key=lambda e: e.never*e.scale)
     missing = worst.never*worst.scale
@@ -239,6 +243,10 @@ def check_documents(
     return Finding(name, 'alarm', statement + ', though their positions begin anew', look)
 
 # %% ../../nbs/audit/01_checks.ipynb #9d933496
+def _has_whole_texts(counts):
+    "Whether most rows hold whole texts, because they are padded or packed."
+    return max(counts['padded_rows'], counts['packed_rows']) > .5*counts['rows']
+
 def check_begins(
     record:Record, # what was observed
 )->Finding:
@@ -253,7 +261,7 @@ def check_begins(
         return Finding(name, 'alarm', statement, look, c['bos_doubled'], units)
     statement = f'{c["units_with_bos"]} of {units} rows begin with BOS'
     if not special.begins: return Finding(name, 'fine', statement, count=c['units_with_bos'])
-    whole = c['padded_rows'] > .5*c['rows'] or c['packed_rows'] > .5*c['rows']
+    whole = _has_whole_texts(c)
     missing = units - c['units_with_bos']
     bad = units >= 20 and (c['bos'] == 0 or whole and missing > .01*units)
     return _judged(name, bad, f'{statement}, and the tokenizer puts it before every text',
@@ -271,8 +279,7 @@ def check_ends(
         statement = f'{c["eos_targets"]} of {c["eos"]} EOS tokens are targets'
         look = 'a pad token that equals EOS, so that the collator masks both'
         return _judged(name, bad, statement, look, count=c['eos_targets'], of=c['eos'])
-    whole = c['padded_rows'] > .5*c['rows'] or c['packed_rows'] > .5*c['rows']
-    whole = whole or record.asked['targets'] == 'answers'
+    whole = _has_whole_texts(c) or record.asked['targets'] == 'answers'
     bad = c['eos'] == 0 and special.told and whole and c['units'] >= 20
     statement = f'{c["eos"]} EOS tokens in {c["units"]} rows'
     look = 'the tokenization: the model never sees where a text ends'

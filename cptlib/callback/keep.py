@@ -115,9 +115,9 @@ class KeepPredictions(LeanCallback):
         "Sum of the divergences over some rows of the batch, which have `numbers` in their source."
         ids, log_p = predictions.take(numbers, y.shape[1], y.device)
         at = torch.from_numpy(rows).to(y.device)
-        scored = torch.zeros_like(y, dtype=torch.bool)
-        scored[at] = y[at] >= 0
         mine = y[at] >= 0
+        scored = torch.zeros_like(y, dtype=torch.bool)
+        scored[at] = mine
         total = known_divergence(logits_of(self.pred), scored, ids[mine], log_p[mine])
         self.sums += torch.stack([total.detach().float(), mine.sum()])
         return total
