@@ -74,8 +74,7 @@ class EMA(LeanCallback):
 
     def before_fit(self):
         self._put_back() # an interrupted validation may have left the average in the model
-        self._rests = self.only_validates or hasattr(self.learn, 'lr_finder')
-        if self._rests: return
+        if self.rests: return
         params = self.model.named_parameters()
         trained = {name: p.detach() for name, p in params if p.requires_grad}
         if any(hasattr(p, 'full_tensor') for p in trained.values()):
@@ -86,7 +85,7 @@ class EMA(LeanCallback):
 
     @torch.no_grad()
     def after_step(self):
-        if self._rests: return
+        if self.rests: return
         params = dict(self.model.named_parameters())
         averages = list(self.average.values())
         now = [params[name].detach().float() for name in self.average]
@@ -94,7 +93,7 @@ class EMA(LeanCallback):
         self.n += 1
 
     def before_validate(self):
-        if self.validate and self.n and not self._rests:
+        if self.validate and self.n and not self.rests:
             self._raw = put_weights(self.model, self.average)
 
     def after_validate(self): self._put_back()

@@ -115,7 +115,7 @@ class Checkpoint(LeanCallback):
         self.path = str(path)
 
     def before_fit(self):
-        self.run = not (self.only_validates or hasattr(self.learn, 'lr_finder'))
+        self.run = not self.rests
         if not self.run: return
         compact_logs(self.learn)
         try: self._open()

@@ -41,6 +41,11 @@ class LeanCallback(Callback):
         "Whether this is a validation or prediction outside a fit, which calls `before_fit` too."
         return self.learn.lock.locked() # `learn.validate` and `learn.get_preds` hold it
 
+    @property
+    def rests(self)->bool:
+        "Whether this fit leaves no trace: it only validates, or searches for a learning rate."
+        return self.only_validates or hasattr(self.learn, 'lr_finder')
+
     def find_mixture(self)->Mixture:
         "The `Mixture` that is trained on. Raises ValueError if the loaders are not a mixture's."
         found = getattr(self.dls.train, 'mixture', None)

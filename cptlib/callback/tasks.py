@@ -46,26 +46,23 @@ class AtValidations(LeanCallback):
         "What to keep of this moment; every subclass defines it."
         raise NotImplementedError(f'{type(self).__name__} asks at validations: define ask()')
 
-    @property
-    def _rests(self): return self.only_validates or hasattr(self.learn, 'lr_finder')
-
     def before_fit(self):
-        if self._rests: return
+        if self.rests: return
         self.records, self._passes, self._begun = [], 0, False
 
     def before_epoch(self):
-        if self._begun or self._rests: return
+        if self._begun or self.rests: return
         if not self.records: self._record()
         self._begun = True
 
     def after_validate(self):
-        if not self._begun or self._rests: return # before the first step, AccuracyTracker validates
+        if not self._begun or self.rests: return # before the first step, AccuracyTracker validates
         self._passes += 1
         last = self.epoch == self.n_epoch - 1
         if last or self._passes % self.every == 0: self._record()
 
     def after_fit(self):
-        if not self._rests: self._begun = False
+        if not self.rests: self._begun = False
 
     def _record(self):
         step = self.find_mixture().step
@@ -132,7 +129,7 @@ class TaskEval(AtValidations):
 
     def before_fit(self):
         super().before_fit()
-        if self._rests: return
+        if self.rests: return
         self._remove_columns()
         self._columns = [ValueMetric(partial(self._known_now, name), f'{name}_known')
                          for name in self.tasks]
@@ -140,7 +137,7 @@ class TaskEval(AtValidations):
 
     def after_fit(self):
         super().after_fit()
-        if not self._rests: self._remove_columns()
+        if not self.rests: self._remove_columns()
 
     def _remove_columns(self):
         self.learn.metrics = self.metrics.filter(lambda metric: metric not in self._columns)

@@ -460,8 +460,7 @@ class Track(LossReader):
         self._begun = self._open = False
 
     def before_fit(self):
-        self._rests = self.only_validates or hasattr(self.learn, 'lr_finder')
-        if self._rests: return
+        if self.rests: return
         self.close() # an interrupted fit may have left runs open
         self.mixture = self.find_mixture()
         self.runs = None # of each tracker: what finds its run again
@@ -473,7 +472,7 @@ class Track(LossReader):
         self.new_log()
 
     def before_epoch(self): # a state was loaded by now, if there is one
-        if not self._begun and not self._rests: self._start()
+        if not self._begun and not self.rests: self._start()
 
     def before_train(self): self._time, self._waited = time.perf_counter(), self.dls.train.wait
 
@@ -486,12 +485,12 @@ class Track(LossReader):
         super().after_batch()
 
     def after_epoch(self):
-        if self._rests: return
+        if self.rests: return
         self._send_measurements()
         self._send_metrics()
 
     def after_fit(self):
-        if self._rests or not self._begun: return
+        if self.rests or not self._begun: return
         self._send_windows(all=True)
         self._send_measurements()
         self._send_tables()
