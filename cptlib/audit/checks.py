@@ -12,12 +12,12 @@ __all__ = ['CHECKS', 'ACROSS_RANKS', 'Finding', 'check_twice', 'check_never', 'c
 
 # %% ../../nbs/audit/01_checks.ipynb #c645cdb1
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from scipy.stats import chisquare
-from .observe import Record
+from .observe import Record, in_any
 from ..clunk.detect import detect_clunks
 from ..data.text import html_text
 
@@ -83,12 +83,27 @@ def check_twice(
     return _judged(name, bad, statement, look, count=times, of=worst.rows)
 
 # %% ../../nbs/audit/01_checks.ipynb #a05ef3c7
+def _by_all_ranks(record, others):
+    "The last epoch [0 or 1], with the rows that no rank served; none without all the records."
+    records = [record, *others]
+    if len(records) < record.world: return []
+    last = [r.epochs[-1] for r in records if r.epochs]
+    complete = len(last) == len(records) and all(e.ended for e in last)
+    if not complete or len({e.number for e in last}) > 1 or last[0].of is None: return []
+    served, scale = in_any([r.last_rows for r in records])
+    never = max(0, last[0].of*last[0].scale//scale - len(served))
+    exact = last[0].exact and scale == last[0].scale
+    rows = sum(e.rows for e in last)
+    return [replace(last[0], rows=rows, scale=scale, never=never, exact=exact)]
+
 def check_never(
-    record:Record, # what was observed
+    record:Record, # what this rank observed
+    others:list=(), # `Record`s of the other ranks
 )->Finding:
     "Was a row of the data set left out of a whole epoch?"
     name = 'never served'
     whole = [e for e in record.epochs if e.ended and e.never is not None]
+    if record.world > 1: whole = _by_all_ranks(record, others)
     if not whole: return _unseen(name, 'no epoch over a data set of known length ended')
     if _any_rows(record):
         return _unseen(name, 'an epoch need not serve every row, as you asked')
@@ -522,10 +537,10 @@ def save(self:AuditReport,
     return path
 
 # %% ../../nbs/audit/01_checks.ipynb #5c227789
-CHECKS = (check_twice, check_never, check_resume, check_shares, check_targets, check_padding,
+CHECKS = (check_twice, check_resume, check_shares, check_targets, check_padding,
           check_shift, check_documents, check_begins, check_ends, check_loss, check_mode,
           check_rate, check_validation, check_clunk)
-ACROSS_RANKS = (check_ranks, check_accumulation)
+ACROSS_RANKS = (check_never, check_ranks, check_accumulation)
 
 def audit_report(
     record:Record, # what was observed, on one rank

@@ -239,12 +239,14 @@ def epoch(self:Recorder,
     known = self._allowed(hashes, memory)
     allowed = 1 if known is None else known[0]
     repeated = int(np.maximum(times - allowed, 0).sum())
-    never = None
-    if r.world == 1 and known is not None: never = len(np.setdiff1d(known[1], hashes))
-    elif r.world == 1 and hasattr(self.dataset, '__len__') and not r.counts['packed_rows']:
-        never = max(0, len(self.dataset)//memory.scale - len(hashes))
+    of, never = None, None
+    if known is not None:
+        of, never = len(known[1]), len(np.setdiff1d(known[1], hashes))
+    elif hasattr(self.dataset, '__len__') and not r.counts['packed_rows']:
+        of = len(self.dataset)//memory.scale
+        never = max(0, of - len(hashes))
     copies = int(np.median(times)) if len(times) else 1
-    return Epoch(len(r.epochs), memory.rows, memory.scale, repeated, len(hashes), never,
+    return Epoch(len(r.epochs), memory.rows, memory.scale, repeated, len(hashes), never, of,
                  known is not None, copies, exhausted)
 
 # %% ../../nbs/audit/02_watch.ipynb #3acdf387
@@ -636,21 +638,40 @@ def resume(self:Audit,
 )->bool: # whether there was a record
     "Continue the record of a checkpoint."
     rank, world = self.recorder.record.rank, self.recorder.record.world
-    path = Path(checkpoint)/record_name(rank)
-    if not path.exists():
-        self.recorder.record.notes.append(f'Resumed, but there is no {path.name} in {checkpoint}.')
+    record = _saved_record(Path(checkpoint), rank, world)
+    if record is None:
+        said = f'Resumed, but {checkpoint} has no record of every rank.'
+        self.recorder.record.notes.append(said)
         return False
-    record = load_record(path)
-    if record.world != world: return False
+    same_ranks = record.world == world
+    record.rank, record.world = rank, world
     special, matters = self.recorder.record.special, self.recorder.record.counts['mode_matters']
     self._new(record)
     record.special, record.counts['mode_matters'] = special, matters
     if not record.running['ended']: self.recorder._continues = True
     record.resumed.append(_resumption(record.step, record.lr))
     later = Path(folder or checkpoint)/record_name(rank)
-    if later.exists(): self.recorder.expected = _digests_from(later, record.step)
+    if same_ranks and later.exists():
+        self.recorder.expected = _digests_from(later, record.step)
     self.steps = record.step
     return True
+
+def _saved_record(checkpoint, rank, world):
+    "The record that a rank continues, or None; the first rank takes over rows of other worlds."
+    first = checkpoint/record_name(0)
+    if not first.exists(): return None
+    record = load_record(first)
+    paths = [checkpoint/record_name(k) for k in range(record.world)]
+    if not all(path.exists() for path in paths): return None
+    if record.world == world: return load_record(paths[rank])
+    for other in map(load_record, paths[1:]): _take_over(record, other)
+    if rank: record.epoch_rows = RowMemory(record.cap)
+    return record
+
+def _take_over(record, other):
+    "Add the rows of another rank."
+    for name in ('epoch_rows', 'train_rows', 'valid_rows'):
+        getattr(record, name).merge(getattr(other, name))
 
 def _resumption(step, lr):
     "What is known of a resume before its first step."
