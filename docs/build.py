@@ -257,6 +257,8 @@ def header(page, repo):
     links.append(f'[Notebook]({repo}/blob/main/{where})')
     links.append(f'[Edit]({repo}/edit/main/{where})')
     if page.folder == 'tutorials':
+        if 'google.colab' not in page.path.read_text(encoding='utf-8'):
+            raise ValueError(f'{where}: begin with a cell that installs cptlib on Colab')
         name = repo.split('github.com/')[1]
         colab = f'https://colab.research.google.com/github/{name}/blob/main/{where}'
         links.append(f'[Open in Colab]({colab})')
