@@ -18,8 +18,8 @@ Predictions, written before the first run:
 5. Larger models forget less by fine-tuning: kept rises with the size, smallest to largest.
 6. The share of replay that keeps prose within .01 falls with the size, or does not differ.
 
-One line of JSON per run is appended. Runs that are there already are skipped, and a seed is
-complete for all sizes before the next begins.
+One line of JSON per run is appended. Runs that are there already are skipped. All
+seeds of a size are made before the next larger size begins.
 """
 import tempfile
 import time
@@ -97,12 +97,13 @@ def main():
     torch.set_num_threads(args.threads)
     folder = args.folder or Path(tempfile.gettempdir())/'cptlib-ladder'
     folder.mkdir(parents=True, exist_ok=True)
-    for rung, seed in missing(args, [Rung(w, r) for w in SIZES for r in RECIPES]):
-        result = run(rung, seed, folder)
-        store(args, rung.name, seed, result)
-        first, *_, last = result['accuracy']
-        change = {n: round(b - a, 4) for n, a, b in zip(result['names'], first, last)}
-        print(seed, rung.name, f"{result['parameters']:,}", change,
-              f"{result['cpu_seconds']} s", flush=True)
+    for width in SIZES:
+        for rung, seed in missing(args, [Rung(width, recipe) for recipe in RECIPES]):
+            result = run(rung, seed, folder)
+            store(args, rung.name, seed, result)
+            first, *_, last = result['accuracy']
+            change = {n: round(b - a, 4) for n, a, b in zip(result['names'], first, last)}
+            print(seed, rung.name, f"{result['parameters']:,}", change,
+                  f"{result['cpu_seconds']} s", flush=True)
 
 if __name__ == '__main__': main()
