@@ -54,4 +54,7 @@ from .learner import *
 from .memorization import Facts, fact_base, fact_condition
 from .demo import *
 from .dial import replay_dial
+from .transfer import Drift, transfer_matrix
+from .cooldowns import compare_cooldowns
+from .ladder import ladder
 from .compare import *

@@ -72,5 +72,10 @@ WORDS = {
     'experiments/calibration': 'false positives, calibration, power, coverage, significance',
     'callback/guard': 'loss spike, spike, gradient norm, rollback, skip step',
     'data/schedule': 'curriculum, annealing, cooldown, schedule, data mix, weights',
+    'transfer':
+        'which data to replay, transfer matrix, gauge of forgetting, kl without old data',
+    'cooldowns':
+        'micro-annealing, annealing, mid-training, candidate data, when to specialise, cooldown',
+    'ladder': 'scaling ladder, small proxy model, does it hold at scale, rank correlation',
     'data/duplicates': 'deduplication, near duplicates, contamination, overlap',
 }
