@@ -8,16 +8,15 @@ Docs: https://cptlib.github.io/cptlib/dial.html.md"""
 __all__ = ['BENDS', 'SEEDS_DIFFER', 'LEAST_NOISE', 'ReplayCurve', 'fit_replay_curve', 'ReplayDial', 'Needed', 'replay_dial']
 
 # %% ../nbs/12_dial.ipynb #1911ac04
-import json
-import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
+from .compare import stored_json
 from .data.schedule import COLORS
 from .data.text import as_names, as_number
 
@@ -288,17 +287,6 @@ def _run(make_learner, share, seed):
     return dict(share=share, seed=seed, change=dict(zip(names, change.tolist())),
                 delivered=delivered)
 
-def _stored_run(path, make_learner, share, seed):
-    "Read a run, or make and store it."
-    file = Path(path)/f'replay-{share:g}-{seed}.json'
-    if file.exists(): return json.loads(file.read_text())
-    run = _run(make_learner, share, seed)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix('.part')
-    part.write_text(json.dumps(run))
-    os.replace(part, file)
-    return run
-
 def replay_dial(
     make_learner, # function (share of replay, seed) -> a new `Learner` of `cpt_learner`
     guarded:list, # names of the validation sources to keep
@@ -319,6 +307,7 @@ def replay_dial(
     runs = []
     for seed in range(repeats):
         for share in shares:
-            if path is None: runs.append(_run(make_learner, share, seed))
-            else: runs.append(_stored_run(path, make_learner, share, seed))
+            run = partial(_run, make_learner, share, seed)
+            file = Path(path)/f'replay-{share:g}-{seed}.json' if path is not None else None
+            runs.append(stored_json(file, run))
     return ReplayDial(runs, [guarded] if isinstance(guarded, str) else list(guarded), keep, noise)
