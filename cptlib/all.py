@@ -42,6 +42,8 @@ from .callback.retain import *
 from .callback.anchor import *
 from .callback.keep import KeepPredictions, interpolate
 from .report import *
+from .inside.surface import Surface, loss_line, loss_surface, sharpness
+from .inside.layers import directions, layer_similarity, movement, switch_back
 from .callback.steps import AccumulateTargets
 from .callback.tasks import Samples, TaskEval
 from .tasks.harness import HarnessTask

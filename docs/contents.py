@@ -27,6 +27,7 @@ ROOMS = {
     '': ('Learner, recipes, reports', 'What you call first: the learner and what it tells you'),
     'callback': ('Callbacks', 'Everything that runs inside a fit'),
     'data': ('Data and mixtures', 'From texts and chats to rows, and from rows to a mixture'),
+    'inside': ('Inside the model', 'The loss surface between models, and what training changed'),
     'models': ('Models and metrics', 'The models that can be trained, and how they are measured'),
     'tasks': ('Tasks', 'Skills that can be checked'),
     'audit': ('The audit', 'Finds silent bugs in any training'),
@@ -77,5 +78,11 @@ WORDS = {
     'cooldowns':
         'micro-annealing, annealing, mid-training, candidate data, when to specialise, cooldown',
     'ladder': 'scaling ladder, small proxy model, does it hold at scale, rank correlation',
+    'inside/surface':
+        'loss surface, loss landscape, loss barrier, mode connectivity, model averaging, '
+        'model soup, sharpness, flat minimum, flatness, contour plot',
+    'inside/layers':
+        'cka, centered kernel alignment, which layer, which layers to freeze, attention heads, '
+        'effective rank, lora rank, singular values, interpretability, weight change',
     'data/duplicates': 'deduplication, near duplicates, contamination, overlap',
 }

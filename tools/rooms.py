@@ -2,9 +2,9 @@
 
 A folder of the package is a room. `data` and `clunk` import nothing of the other rooms, `models`
 and `audit` may import those two, `tasks` may import `data`, `clunk` and `models`, `callback` those
-three and `tasks`, and what lies at the top may import anything. There is no circle, no name with an
-underscore is imported from another module, and there are at most 76 modules besides `all`, `cli`
-and generated ones.
+three and `tasks`, `inside` may import `data`, `models` and `callback`, and what lies at the top may
+import anything. There is no circle, no name with an underscore is imported from another module, and
+there are at most 76 modules besides `all`, `cli` and generated ones.
 """
 import ast, sys
 from graphlib import CycleError, TopologicalSorter
@@ -13,9 +13,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent/'cptlib'
 MAY_IMPORT = dict(
     data=set(), clunk=set(), models={'data', 'clunk'}, audit={'data', 'clunk'},
-    tasks={'data', 'clunk', 'models'}, callback={'data', 'clunk', 'models', 'tasks'})
+    tasks={'data', 'clunk', 'models'}, callback={'data', 'clunk', 'models', 'tasks'},
+    inside={'data', 'models', 'callback'})
 NOT_COUNTED = {'all', 'cli'}
-MOST = 76
+MOST = 80
 
 def modules():
     "name -> path of every chapter's module: 'data.mixture', 'learner'."
