@@ -9,7 +9,7 @@ SECTIONS = {
         'howtos/read_report', 'howtos/cheat_sheet'],
     'Guides': [
         'howtos/one_gpu', 'howtos/eight_gpus', 'howtos/other_loops', 'tutorials/resume',
-        'tutorials/replay', 'howtos/keep', 'howtos/chats',
+        'tutorials/replay', 'tutorials/encoder', 'howtos/keep', 'howtos/chats',
         'howtos/tasks', 'howtos/track', 'howtos/audit', 'howtos/many_machines',
         'howtos/troubleshooting'],
     'Understand': [
@@ -45,6 +45,8 @@ WORDS = {
     'howtos/eight_gpus': 'distributed, ddp, fsdp, multi-gpu, accelerate, torchrun',
     'howtos/other_loops': 'trainer, sfttrainer, trl, lightning, plain loop, dataloader',
     'tutorials/resume': 'resume, checkpoint, checkpoints, crash, interrupted, preemption, sigkill',
+    'tutorials/encoder':
+        'bert, roberta, modernbert, t5, encoder, masked language model, mlm, fill-mask, embeddings',
     'tutorials/replay':
         'how much replay, replay ratio, catastrophic forgetting, forgetting, rehearsal',
     'howtos/keep':
@@ -72,5 +74,7 @@ WORDS = {
     'experiments/calibration': 'false positives, calibration, power, coverage, significance',
     'callback/guard': 'loss spike, spike, gradient norm, rollback, skip step',
     'data/schedule': 'curriculum, annealing, cooldown, schedule, data mix, weights',
+    'data/corruption': 'masking, masked tokens, span corruption, denoising, collator',
+    'models/encoders': 'bert, roberta, modernbert, t5, mamba, awd-lstm, masked language model',
     'data/duplicates': 'deduplication, near duplicates, contamination, overlap',
 }
