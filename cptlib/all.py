@@ -12,6 +12,7 @@ from .data.loader import *
 from .data.chats import *
 from .data.look import Description, MixtureDescription, documents, scripts
 from .data.duplicates import *
+from .data.corruption import Masking, SpanCorruption
 from .models.metrics import *
 from .clunk.changepoint import *
 from .clunk.confounds import *

@@ -30,7 +30,7 @@ from .data.loader import accumulation, even_passes, warn_if_trained_on
 from .data.mixture import Mixture
 from .data.streams import check_list
 from .data.text import as_number, tokenizer_fingerprint
-from .models.check import check_model, check_weights, is_hugging_face
+from .models.check import check_model, check_weights, is_hugging_face, objective_of
 from .models.metrics import next_token_loss
 from .optim import adamw, decay_groups, depth_groups, lr_schedule
 from .report import CPTReport
@@ -56,7 +56,8 @@ def _callbacks(model, mixture, batches, probe, guarded, clip, bf16):
     if clip is not None: ours.append(GradientClip(clip))
     if bf16: ours.append(Bfloat16())
     if callable(getattr(model, 'reset', None)): ours.append(FreshState())
-    varied = mixture.marked or mixture.pad is not None # rows hold different numbers of targets
+    # do rows hold different numbers of targets?
+    varied = mixture.marked or mixture.pad is not None or objective_of(model) is not None
     uneven = mixture.world > 1 and varied # the processes' targets differ
     if batches > 1 or uneven:
         ours.append(AccumulateTargets(batches*mixture.bs//mixture.world, mixture.world))
@@ -121,7 +122,7 @@ def cpt_learner(
     ours = _callbacks(model, mixture, n, probe, guarded, clip, bf16)
     if rows is None: rows = max(32, 2**15//mixture.row_len)
     twice = 2*mixture.bs//mixture.world # without gradients there is room for more rows
-    dls = mixture.dls(valid, every, rows, device, workers, valid_bs=twice)
+    dls = mixture.dls(valid, every, rows, device, workers, twice, objective_of(model))
     splitter = kwargs.pop('splitter', decay_groups)
     decays = _decays(model, splitter, wd)
     args = dict(loss_func=next_token_loss, opt_func=adamw, lr=lr, wd=decays) | kwargs

@@ -9,7 +9,7 @@ SECTIONS = {
         'howtos/read_report', 'howtos/cheat_sheet'],
     'Guides': [
         'howtos/one_gpu', 'howtos/eight_gpus', 'howtos/other_loops', 'tutorials/resume',
-        'tutorials/replay', 'howtos/keep', 'howtos/chats',
+        'tutorials/replay', 'tutorials/encoder', 'howtos/keep', 'howtos/chats',
         'howtos/tasks', 'howtos/track', 'howtos/audit', 'howtos/many_machines',
         'howtos/troubleshooting'],
     'Understand': [
@@ -46,6 +46,8 @@ WORDS = {
     'howtos/eight_gpus': 'distributed, ddp, fsdp, multi-gpu, accelerate, torchrun',
     'howtos/other_loops': 'trainer, sfttrainer, trl, lightning, plain loop, dataloader',
     'tutorials/resume': 'resume, checkpoint, checkpoints, crash, interrupted, preemption, sigkill',
+    'tutorials/encoder':
+        'bert, roberta, modernbert, t5, encoder, masked language model, mlm, fill-mask, embeddings',
     'tutorials/replay':
         'how much replay, replay ratio, catastrophic forgetting, forgetting, rehearsal',
     'howtos/keep':
@@ -84,5 +86,7 @@ WORDS = {
     'inside/layers':
         'cka, centered kernel alignment, which layer, which layers to freeze, attention heads, '
         'effective rank, lora rank, singular values, interpretability, weight change',
+    'data/corruption': 'masking, masked tokens, span corruption, denoising, collator',
+    'models/encoders': 'bert, roberta, modernbert, t5, mamba, awd-lstm, masked language model',
     'data/duplicates': 'deduplication, near duplicates, contamination, overlap',
 }

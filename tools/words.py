@@ -1,4 +1,4 @@
-"""Finds wording that is not plain English in pages, docstrings and messages: `python tools/words.py`.
+"""Finds wording that is not plain English in pages, docstrings and messages: `tools/words.py`.
 
 Prints file, words and their surroundings, and exits with 1 if there are any. To allow a phrase,
 write it another way: each of these has made a reader stop.

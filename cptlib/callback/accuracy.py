@@ -23,7 +23,7 @@ from .core import LeanCallback
 from ..data.loader import ValidLoader
 from ..data.schedule import COLORS, legend_outside
 from ..data.text import as_names, as_number, as_state
-from ..models.check import check_model, evaluating
+from ..models.check import check_model, check_objective, evaluating
 from ..models.metrics import SourceStats, backward_transfer, forgetting, logits_of, retention
 
 # %% ../../nbs/callback/02_accuracy.ipynb #5905ded0
@@ -33,8 +33,9 @@ def evaluate(
     topk:int=5, # for the top-k accuracy
 )->pd.DataFrame: # one row a source: tokens, loss, accuracy, topk, calibration_error
     """Measure what a model knows of each source, in evaluation mode. The model is left as it was.
-    Raises ValueError for rows of another tokenizer."""
+    Raises ValueError for rows of another tokenizer or another objective."""
     check_model(model, loader.sources)
+    check_objective(model, loader)
     stats = SourceStats(len(loader.names), topk)
     device = next(model.parameters()).device
     with evaluating(model), torch.no_grad():
@@ -107,6 +108,7 @@ def _check_sources(self:AccuracyTracker):
                          "make the DataLoaders with mixture.dls(...)")
     self.guarded = as_names(self.guarded, self.names, 'guarded source')
     check_model(self.model, self.dls.valid.sources)
+    check_objective(self.model, self.dls.valid)
 
 class _Bar(LeanCallback):
     "A progress bar over one validation."

@@ -22,7 +22,7 @@ from .core import Chunk, LossReader, compact_logs, plain_logs
 from ..data.history import History
 from ..data.schedule import COLORS, legend_outside
 from ..data.text import as_number, as_state
-from ..models.check import check_model
+from ..models.check import check_model, check_objective
 
 # %% ../../nbs/callback/01_datamix.ipynb #3899e923
 def losses_by_source(
@@ -72,6 +72,7 @@ class DataMix(LossReader):
         if self.only_validates: return
         self.mixture = self.find_mixture()
         check_model(self.model, self.mixture.sources)
+        check_objective(self.model, self.dls.train)
         pending = self._pending # weights that were given after an interrupted fit
         self._reset()
         if hasattr(self.learn, 'lr_finder'): # a search for a learning rate uses up no data

@@ -25,7 +25,7 @@ from ..data.loader import evenly, to_xy
 from ..data.streams import source_of
 from ..data.streams import check_sources
 from ..data.text import as_names, as_number, as_state
-from ..models.check import evaluating
+from ..models.check import evaluating, objective_of
 from ..models.metrics import logits_of, rowwise_loss, token_losses
 
 # %% ../../nbs/callback/03_detector.ipynb #fad517a9
@@ -117,7 +117,8 @@ def losses_of_rows(
     device, losses = next(model.parameters()).device, []
     with evaluating(model), torch.no_grad():
         for i in range(0, len(tokens), bs):
-            *inputs, y = to_xy(tokens[i:i+bs], device, pad, apart=apart)
+            some = tokens[i:i+bs]
+            *inputs, y = to_xy(some, device, pad, apart=apart, objective=objective_of(model))
             nll = token_losses(logits_of(model(*inputs)), y)
             losses.append(rowwise_loss(nll, y))
     return torch.cat(losses).cpu().numpy()

@@ -205,7 +205,8 @@ def _mean_targets(self:Retain, i):
     "Return the mean number of targets in the slots of a pool. Raises ValueError if it is 0."
     valid, pool = self.dls.valid, self.pools[i]
     source = valid.sources[valid.names.index(self.watched[i])]
-    *_, y = read_rows(source, pool[np.arange(self.pool) % len(pool)])
+    slots = pool[np.arange(self.pool) % len(pool)]
+    *_, y = read_rows(source, slots, objective=valid.objective)
     mean = (y >= 0).sum(1).double().mean().item()
     if mean: return mean
     raise ValueError(f"the validation rows of {self.watched[i]!r} hold no targets, so there is "
@@ -223,7 +224,7 @@ def _measure_source(self:Retain, i, slots):
     valid, pool = self.dls.valid, self.pools[i]
     source = valid.sources[valid.names.index(self.watched[i])]
     device = next(self.model.parameters()).device
-    *inputs, y = read_rows(source, pool[slots % len(pool)], device)
+    *inputs, y = read_rows(source, pool[slots % len(pool)], device, valid.objective)
     with evaluating(self.model), torch.no_grad():
         logits = logits_of(self.model(*inputs), whole=True)
     scored = y >= 0

@@ -22,7 +22,7 @@ from fastai.torch_core import get_model, to_device
 from fastcore.foundation import L
 
 from ..data.text import as_state, fingerprint_diff
-from ..models.check import random_state, set_random_state
+from ..models.check import objective_of, random_state, set_random_state
 
 # %% ../../nbs/callback/06_state.ipynb #3c6e86ad
 def _shapes(model):
@@ -227,6 +227,8 @@ def run_settings(
     optimizer = {name: [group[name] for group in groups] for name in names}
     dropout = [m.p for m in learn.model.modules() if isinstance(m, torch.nn.Dropout)]
     settings = dict(schedule=schedules, optimizer=optimizer, model=dict(dropout=dropout))
+    objective = objective_of(learn.model)
+    if objective is not None: settings['model']['objective'] = str(objective)
     for cb in learn.cbs:
         if not getattr(type(cb), 'steers', isinstance(cb, _STEERING)): continue
         settings[type(cb).__name__] = _arguments(cb, learn.dls.train.mixture.world)

@@ -13,7 +13,7 @@ import math
 import time
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 import numpy as np
 import pandas as pd
 import torch
@@ -37,10 +37,14 @@ def to_xy(
     pad:int=None, # the token that pads packed rows; where there is only padding, the target is -100
     marked:bool=None, # may tokens be marked? (default: if their type has room for marks)
     apart:bool=False, # keep the documents of a row apart?
-)->tuple: # x, y, or x, positions, y: int64 tensors [rows, row_len]
+    objective=None, # `Masking` or `SpanCorruption`, or one that is called alike (default: next token)
+)->tuple: # x, y, or x, positions, y: int64 tensors [rows, row_len]; or what `objective` returns
     """Inputs and target of next-token prediction. A token marked as no target is none: -100.
 
     With `apart`, the model also reads positions, which restart at each document."""
+    if objective is not None:
+        batch = objective(tokens, pad, marked)
+        return tuple(part.to(device or 'cpu', non_blocking=True) for part in batch)
     t = torch.as_tensor(tokens)
     if device is not None: t = t.to(device, non_blocking=True)
     if marked is None: marked = t.element_size() >= 4
@@ -63,9 +67,10 @@ def read_rows(
     source, # `Source`
     rows:np.ndarray, # row numbers
     device=None, # where they go (default: stay on the host)
-)->tuple: # x, y, or x, positions, y: int64 tensors [rows, row_len]
+    objective=None, # what is to be predicted (default: the next token)
+)->tuple: # x, y, or x, positions, y: int64 tensors [rows, row_len]; or what `objective` returns
     "Inputs and target of some rows of a source. Padding is no target."
-    return to_xy(source.take(rows), device, source.pad, source.marked, source.apart)
+    return to_xy(source.take(rows), device, source.pad, source.marked, source.apart, objective)
 
 # %% ../../nbs/data/11_loader.ipynb #daaca917
 def _check_mixture(mixture):
@@ -79,12 +84,13 @@ class MixtureLoader:
         every:int=None, # batches in a pass, between two validations (default: all of the mixture)
         device=None, # where batches go (default: the host)
         workers:int=0, # worker processes that read rows; 0 = read in this process
+        objective=None, # what is to be predicted (default: the next token)
     ):
         "Raises TypeError for anything but a Mixture, ValueError for a number that is not whole."
         _check_mixture(mixture)
         workers = as_number(workers, 'workers', 0, whole=True)
         if every is not None: every = as_number(every, 'every', 1, whole=True)
-        store_attr('mixture,device,workers')
+        store_attr('mixture,device,workers,objective')
         self.every = min(every or mixture.steps, mixture.steps)
         self.dataset = mixture
         self.ids, self.wait, self.skip = None, 0., 0
@@ -105,10 +111,16 @@ class MixtureLoader:
         for _ in range(left):
             start = time.perf_counter()
             ids, tokens = next(rows)
-            batch = to_xy(tokens, self.device, m.pad, m.marked, m.apart)
+            batch = self._batch(ids, tokens)
             self.ids, self.wait = ids, self.wait + time.perf_counter() - start
             m.step += 1
             yield batch
+
+    def _batch(self, ids, tokens):
+        "Inputs and targets of the rows `ids`."
+        m, objective = self.mixture, self.objective
+        if objective is not None: objective = partial(objective, seed=m.seed, epoch=ids.epoch)
+        return to_xy(tokens, self.device, m.pad, m.marked, m.apart, objective)
 
     def _read_here(self):
         on_host = torch.device(self.device or 'cpu').type == 'cpu'
@@ -188,11 +200,12 @@ class ValidLoader:
         bs:int=32, # rows in a batch
         rows:int=None, # rows of each source, at equal distances (default: all)
         device=None, # where batches go (default: the host)
+        objective=None, # what is to be predicted (default: the next token)
     ):
         """Raises TypeError for anything but a list of sources. Raises ValueError for no sources,
         for two that do not fit together, and for numbers that are not whole."""
         check_sources(sources, 'validation sources')
-        self.sources, self.device = sources, device
+        self.sources, self.device, self.objective = sources, device, objective
         self.bs = as_number(bs, 'bs', 1, whole=True)
         if rows is not None: rows = as_number(rows, 'rows', 1, whole=True)
         self.names = tuple(s.name for s in sources)
@@ -215,7 +228,7 @@ class ValidLoader:
         for step, (i, rows) in enumerate(self.parts):
             source = np.full(len(rows), i)
             self.ids = Ids(step, source, rows, np.zeros(len(rows), np.int64), source)
-            yield read_rows(self.sources[i], rows, self.device)
+            yield read_rows(self.sources[i], rows, self.device, self.objective)
 
 # %% ../../nbs/data/11_loader.ipynb #41be532a
 _BASE = 0x9E3779B97F4A7C15 # odd, so it has an inverse modulo 2**64
@@ -385,6 +398,7 @@ def dls(self:Mixture,
     device=None, # where batches go (default: the host; the Learner moves them to the model)
     workers:int=0, # worker processes that read training rows; 0 = read in this process
     valid_bs:int=None, # rows in a validation batch (default: as in a training batch)
+    objective=None, # what is to be predicted (default: the next token)
 )->MixtureLoaders: # `train` is a `MixtureLoader`, `valid` a `ValidLoader`
     """`DataLoaders` for a fastai `Learner`.
 
@@ -392,8 +406,8 @@ def dls(self:Mixture,
     ValueError for numbers that are not whole.
     """
     check_sources(valid, 'validation sources', self.sources[0])
-    train = MixtureLoader(self, every, device, workers)
-    valid = ValidLoader(valid, valid_bs or self.bs//self.world, rows, device)
+    train = MixtureLoader(self, every, device, workers, objective)
+    valid = ValidLoader(valid, valid_bs or self.bs//self.world, rows, device, objective)
     return MixtureLoaders(train, valid, device=device)
 
 # %% ../../nbs/data/11_loader.ipynb #7f41f2a6
@@ -407,7 +421,7 @@ def some(self:MixtureLoader,
     picked = evenly(len(ids.row), n)
     columns = [column[picked] for column in ids[1:]]
     ids = Ids(ids.step, *columns)
-    return ids, *to_xy(m.gather(ids), self.device, m.pad, m.marked, m.apart)
+    return ids, *self._batch(ids, m.gather(ids))
 
 @patch
 def some(self:ValidLoader,
@@ -416,6 +430,7 @@ def some(self:ValidLoader,
     "Some validation rows, about equally many of each source."
     sizes = np.bincount([i for i, rows in self.parts for _ in rows])
     apart = any(source.apart for source in self.sources)
+    pads = [s.pad for s in self.sources if s.pad is not None]
     shares = np.diff(np.linspace(0, n, len(sizes) + 1).astype(int))
     source, row, batches = [], [], []
     for i, share in enumerate(np.minimum(shares, sizes)):
@@ -425,7 +440,9 @@ def some(self:ValidLoader,
         source.append(np.full(len(picked), i))
         row.append(picked)
         s = self.sources[i]
-        batches.append(to_xy(s.take(picked), self.device, s.pad, s.marked, apart))
+        pad = pads[0] if self.objective and pads else s.pad # then all have an attention mask
+        batch = to_xy(s.take(picked), self.device, pad, s.marked, apart, self.objective)
+        batches.append(batch)
     source, row = np.concatenate(source), np.concatenate(row)
     ids = Ids(0, source, row, np.zeros(len(row), np.int64), source)
     return ids, *(torch.cat(part) for part in zip(*batches))
@@ -436,7 +453,7 @@ def one_batch(self:MixtureLoader|ValidLoader)->tuple: # x, y: int64 tensors [row
     "The next training batch, without serving it; or the first validation batch."
     if isinstance(self, MixtureLoader): return self.some(self.mixture.bs)[1:]
     i, rows = self.parts[0]
-    return read_rows(self.sources[i], rows, self.device)
+    return read_rows(self.sources[i], rows, self.device, self.objective)
 
 def shown_tokens(
     tokens, # token ids [n]

@@ -16,7 +16,8 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 from ..data.text import remember_growth, tokenizer_fingerprint
-from .pretrained import CausalLM, open_model # first: says if transformers is missing
+from .pretrained import PretrainedLM, open_model # first: says if it is missing
+from .encoders import is_encoder, open_encoder
 from transformers import AddedToken, BitsAndBytesConfig, PreTrainedModel
 
 # %% ../../nbs/models/05_adapter.ipynb #3a6c1005
@@ -45,7 +46,7 @@ def adapter_config(
 
 # %% ../../nbs/models/05_adapter.ipynb #6516164e
 def weight_sum(
-    lm:CausalLM, # any model with frozen weights
+    lm:PretrainedLM, # any model with frozen weights
 )->torch.Tensor: # one whole number, below 2**31
     "Return a checksum of the frozen weights, from some 65 thousand numbers of each tensor."
     total = torch.zeros((), dtype=torch.int64)
@@ -60,12 +61,13 @@ def weight_sum(
 
 # %% ../../nbs/models/05_adapter.ipynb #7ce56697
 def add_adapter(
-    lm:CausalLM, # from `open_model`; changed in place
+    lm:PretrainedLM, # from `open_model` or `open_encoder`; changed in place
     adapter, # 'lora', 'dora', or a config from peft
     **kwargs, # settings of `peft.LoraConfig` that differ from our defaults
-)->CausalLM: # the same object, in which only the adapter is trained
+)->PretrainedLM: # the same object, in which only the adapter is trained
     "Freeze a model and put an adapter beside its matrices. Raises ValueError for an unknown name."
     if lm.new_tokens: kwargs.setdefault('trainable_token_indices', _new_rows(lm))
+    kwargs.setdefault('task_type', lm.peft_task)
     config = adapter_config(adapter, **kwargs)
     if lm.new_tokens and not getattr(config, 'trainable_token_indices', None):
         warnings.warn('this adapter leaves the embeddings of the new tokens frozen; '
@@ -79,17 +81,17 @@ def _trained(lm):
     return {n: p for n, p in lm.named_parameters() if p.requires_grad}
 
 @patch
-def state_dict(self:CausalLM, *args, **kwargs):
+def state_dict(self:PretrainedLM, *args, **kwargs):
     "Return all weights; with an adapter, what is trained and a checksum of the frozen rest."
-    if not hasattr(self, 'base_sum'): return super(CausalLM, self).state_dict(*args, **kwargs)
+    if not hasattr(self, 'base_sum'): return super(PretrainedLM, self).state_dict(*args, **kwargs)
     adapter = {n: p.detach() for n, p in _trained(self).items()}
     return adapter | dict(base_sum=self.base_sum)
 
 @patch
-def load_state_dict(self:CausalLM, state, *args, **kwargs):
+def load_state_dict(self:PretrainedLM, state, *args, **kwargs):
     "Load what `state_dict` returned. Raises ValueError for an adapter of another base."
     if not hasattr(self, 'base_sum'):
-        return super(CausalLM, self).load_state_dict(state, *args, **kwargs)
+        return super(PretrainedLM, self).load_state_dict(state, *args, **kwargs)
     if int(state['base_sum']) != int(self.base_sum):
         raise ValueError('the adapter was trained beside other weights; '
                          'open the base that it was trained on')
@@ -99,10 +101,10 @@ def load_state_dict(self:CausalLM, state, *args, **kwargs):
 # %% ../../nbs/models/05_adapter.ipynb #339cbdf6
 @contextmanager
 def adapter_off(
-    model, # a `CausalLM` with an adapter, or a `Learner` with one
+    model, # a `PretrainedLM` with an adapter, or a `Learner` with one
 ):
     "Switch the adapter off inside this context. Raises ValueError if there is none."
-    lm = model if isinstance(model, CausalLM) else getattr(model, 'model', model)
+    lm = model if isinstance(model, PretrainedLM) else getattr(model, 'model', model)
     if not hasattr(lm.model, 'disable_adapter'):
         raise ValueError(f'{type(lm.model).__name__} has no adapter to switch off; '
                          'keep a copy of the model, or give cpt_learner adapter=')
@@ -110,7 +112,7 @@ def adapter_off(
 
 # %% ../../nbs/models/05_adapter.ipynb #338dae7c
 def merged(
-    lm:CausalLM, # a model with an adapter
+    lm:PretrainedLM, # a model with an adapter
 )->PreTrainedModel: # in main memory
     """Return a copy of the model with its adapter added to the weights.
 
@@ -133,7 +135,7 @@ def open_adapted(
     base=None, # model to put it on (default: the base that the adapter names)
     trainable:bool=False, # train the first adapter further
     **kwargs, # passed on to `open_model`
-)->CausalLM: # with the first adapter active
+)->PretrainedLM: # with the first adapter active
     "Open a model with adapters from folders."
     peft = _peft()
     folders = folders if isinstance(folders, dict) else dict(default=folders)
@@ -173,7 +175,7 @@ def _embeddings(lm):
     return list(tables.values())
 
 def add_tokens(
-    lm:CausalLM, # from `open_model`, with its tokenizer; both are changed in place
+    lm:PretrainedLM, # from `open_model`, with its tokenizer; both are changed in place
     tokens:list, # new tokens, such as ['<|im_start|>', '<|im_end|>']
     special:bool=True, # control tokens, which `decode` can leave out?
 )->list: # their ids
@@ -206,12 +208,12 @@ def _new_rows(lm):
 
 # %% ../../nbs/models/05_adapter.ipynb #84a1b3e6
 def combine_adapters(
-    lm:CausalLM, # a model with several adapters, from `open_adapted`
+    lm:PretrainedLM, # a model with several adapters, from `open_adapted`
     weights:dict, # {name of an adapter: weight}
     name:str='combined', # name of the new adapter
     how:str='cat', # peft's 'cat' (exact), 'svd' (exact up to its rank), 'ties', 'dare_linear', ...
     **kwargs, # passed on to peft's `add_weighted_adapter`
-)->CausalLM: # the same object, with the new adapter active
+)->PretrainedLM: # the same object, with the new adapter active
     "Combine adapters into a new one. Raises ValueError for unknown names, a name in use, and DoRA."
     there = lm.model.peft_config
     if unknown := sorted(set(weights) - set(there)):
@@ -262,7 +264,7 @@ def open_for_training(
     compile:bool=False, # compile the body with torch.compile
     device=None, # where 4-bit weights go (default: 'cuda')
     bf16:bool=False, # is the arithmetic in bfloat16? then the weights beside an adapter are too
-)->CausalLM:
+)->PretrainedLM:
     """Open a Hugging Face model for training, with an adapter if you ask for one.
 
     Raises ValueError for settings that do not fit together, and ModuleNotFoundError for an adapter
@@ -270,9 +272,9 @@ def open_for_training(
     if bits not in (None, 4) or bits and not adapter:
         raise ValueError(f'bits={bits}: weights in 4 bits cannot be trained, only an adapter '
                          "beside them; give bits=4, adapter='lora'")
-    config = adapter_config(adapter) if adapter else None
+    if adapter: adapter_config(adapter) # raises for an unknown name
     settings = dict(tokenizer=tokenizer, checkpointing=checkpointing, compile=compile)
     if bits: settings |= four_bits(device or 'cuda')
     elif adapter: settings['dtype'] = torch.bfloat16 if bf16 else getattr(model, 'dtype', None)
-    lm = open_model(model, **settings)
-    return add_adapter(lm, config) if adapter else lm
+    lm = open_encoder(model, **settings) if is_encoder(model) else open_model(model, **settings)
+    return add_adapter(lm, adapter) if adapter else lm

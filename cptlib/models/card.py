@@ -17,7 +17,7 @@ import pandas as pd
 from ..data.text import markdown_text
 from .adapter import merged # first: says if transformers is missing
 from .metrics import readable
-from .pretrained import CausalLM
+from .pretrained import PretrainedLM
 from huggingface_hub import ModelCardData
 from transformers import GenerationConfig
 
@@ -147,20 +147,20 @@ def _front_matter(lm, adapted, about):
     if adapted: tags.append('lora')
     base, on_hub = _base_name(lm)
     data = ModelCardData(library_name='peft' if adapted else 'transformers', base_model=base if on_hub else None,
-                         pipeline_tag='text-generation', metrics=['accuracy'], tags=tags, **about)
+                         pipeline_tag=lm.hub_task, metrics=['accuracy'], tags=tags, **about)
     return f'---\n{data.to_yaml()}\n---'
 
 def save_folder(
-    learn, # a `Learner` of a `CausalLM`
+    learn, # a `Learner` of a `PretrainedLM`
     path, # folder to make
     merge:bool=False, # merge the adapter into the weights (default: save it alone)
     **about, # more front matter, such as license='apache-2.0' or language='en'
 ):
     """Write model, tokenizer and model card.
 
-    Raises ValueError for a model that is no `CausalLM`, and for `merge` without an adapter."""
+    Raises ValueError for a model that is no `PretrainedLM`, and for `merge` without an adapter."""
     lm, path = learn.model, Path(path)
-    if not isinstance(lm, CausalLM):
+    if not isinstance(lm, PretrainedLM):
         raise ValueError(f'a {type(lm).__name__} cannot be saved as a Hugging Face folder; '
                          'use torch.save, or train a Hugging Face model')
     adapted = hasattr(lm.model, 'peft_config') and not merge

@@ -15,7 +15,7 @@ import torch
 
 from ..data.loader import read_rows
 from ..data.text import Tokenizer, as_number
-from .check import evaluating, model_positions
+from .check import check_continues, evaluating, model_positions, objective_of
 from .metrics import logits_of, next_token_loss
 
 # %% ../../nbs/models/08_generate.ipynb #7a79b97b
@@ -108,7 +108,8 @@ def complete(
 )->list: # a text for each prompt, without the prompt
     """Write what the model would say next, in evaluation mode.
 
-    Raises ValueError without a tokenizer, or for an empty prompt."""
+    Raises ValueError without a tokenizer, for an empty prompt, or for an encoder."""
+    check_continues(model, 'complete')
     tokenizer = tokenizer_for(model, tokenizer)
     prompts = [_prompt_ids(tokenizer, prompt) for prompt in prompts]
 
@@ -147,7 +148,8 @@ def score_tokens(
     rows:list, # (ids, n): token ids of a row, and how many of the last ones to score
     bs:int=8, # rows at a time
 )->list: # a `Likelihood` for each row
-    "Score the ends of rows of tokens in evaluation mode, the longest rows first."
+    "Score the ends of rows of tokens in evaluation mode. Raises ValueError for an encoder."
+    check_continues(model, 'a score of continuations')
     device = next(model.parameters()).device
     by_length = sorted(range(len(rows)), key=lambda i: -len(rows[i][0]))
     found = [None]*len(rows)
@@ -192,7 +194,7 @@ def row_scores(
     with evaluating(model), torch.no_grad():
         for first in range(0, len(source), bs):
             rows = np.arange(first, min(first + bs, len(source)))
-            *inputs, y = read_rows(source, rows, device)
+            *inputs, y = read_rows(source, rows, device, objective_of(model))
             losses.append(next_token_loss.rows(logits_of(model(*inputs)), y).float().cpu().numpy())
     scores = -np.concatenate(losses)
     lowest = np.nanmin(scores) if np.isfinite(scores).any() else 0.

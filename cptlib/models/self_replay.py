@@ -28,7 +28,8 @@ from ..data.loader import read_rows, row_hashes
 from ..data.prepare import prepare, watched
 from ..data.source import Source
 from ..data.text import Tokenizer, as_number, tokenizer_fingerprint
-from .check import evaluating, model_positions, model_vocabulary
+from .check import (check_continues, evaluating, model_positions,
+                                 model_vocabulary)
 from .generate import next_token
 from .metrics import logits_of
 
@@ -196,7 +197,8 @@ class _Settings:
         self.n = math.ceil(self.rows/self.keep) # rows to draw
 
     def check_model(self, model):
-        "Raises ValueError for a row that is longer than the model's positions."
+        "Raises ValueError for an encoder, or a row that is longer than the model's positions."
+        check_continues(model, f'Source {self.name!r}')
         longest = model_positions(model)
         if longest is None or self.row_len <= longest: return
         raise ValueError(f'Source {self.name!r}: row_len is {self.row_len}, and the model has '
@@ -396,6 +398,7 @@ def own_chats(
     """Let an instruct model ask itself and answer. An interrupted call continues where it was.
 
     Raises ValueError if no chat ends, and FileExistsError if something else is at `path`."""
+    check_continues(model, 'own_chats')
     path, template = Path(path), ChatTemplate(tokenizer, template)
     how = _Settings(path.name, tokenizer, 1, chats, 1, temperature, top_p, seed, bs)
     how.keep = as_number(keep, 'keep', 0, 1)
@@ -498,7 +501,8 @@ def of(cls:Predictions,
     """Store what a model predicts for each row of a source, or find that it is there already.
 
     Raises ValueError for a `k` beyond the vocabulary, and FileExistsError if something else is at
-    `path`. An interrupted call continues where it was."""
+    `path`, and ValueError for an encoder. An interrupted call continues where it was."""
+    check_continues(model, 'Predictions.of')
     vocab = model_vocabulary(model)
     if vocab is None: raise ValueError(f'{type(model).__name__} does not say how large its '
                                        'vocabulary is; give it an attribute vocab_size')
