@@ -14,7 +14,7 @@ STIFF = re.compile('|'.join([
     r'\bgoes on (?:where|as|with)\b', # resumes
     r'\b(?:is|are) (?:another|other) than\b', # differs from
     rf'\b(?<!there )(?:is|are|was|were) no (?:{AFTER_NO})\b', # is not a number, NaN
-    r'\bof Hugging Face\b', # Hugging Face's
+    r'\bof Hugging Face\b(?! \w)', # a Hugging Face model
     r'\bif need be\b', # if needed
     r'\bas one does\b', r'\bone may\b', # you
     r'\bwhereof\b', r'\bthereby\b', r'\bso-called\b',

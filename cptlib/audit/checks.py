@@ -203,7 +203,7 @@ def check_targets(
         statement = f'{full} of {rows} rows are targets as a whole, their prompt included'
         return Finding(name, 'alarm', statement, look, full, rows)
     if asked == 'all' and rows - full > .1*rows:
-        statement = f'{rows - full} of {rows} rows have tokens that are no target'
+        statement = f'{rows - full} of {rows} rows have tokens that are not trained on'
         return Finding(name, 'alarm', statement, look, rows - full, rows)
     statement = f'{c["targets"]/rows:.0f} targets a row, {empty} rows without, {full} all targets'
     return Finding(name, 'fine', statement, count=empty, of=rows)

@@ -311,7 +311,7 @@ def record_name(
 
 def save_record(
     record:Record, # what was observed
-    folder:Path, # where checkpoints are; it is made if need be
+    folder:Path, # where checkpoints are; it is made if missing
 )->Path: # the file
     "Write a `Record`, whole or not at all."
     folder = Path(folder)

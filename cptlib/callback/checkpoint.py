@@ -105,7 +105,7 @@ class Checkpoint(LeanCallback):
     ):
         "Raises ValueError for a bad argument, and in `fit` for a checkpoint that does not fit."
         if not isinstance(path, (str, os.PathLike)) or not str(path).strip():
-            raise ValueError(f'{path!r} is no folder; give the one for the checkpoints, '
+            raise ValueError(f'{path!r} is not a folder; give the one for the checkpoints, '
                              'as in resume="checkpoints"')
         checked_changes(changed)
         if every is not None: every = as_number(every, 'every', 1, whole=True)

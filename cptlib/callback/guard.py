@@ -707,7 +707,7 @@ def kept_states(self:SpikeGuard)->dict: # {name of a copy: what `snapshot` made 
 def load_kept_states(self:SpikeGuard,
     states:dict, # {name of a copy: state}
 ):
-    "Go back to these copies, if need be."
+    "Replace the kept copies by these."
     self.copies.load(states)
 
 @patch

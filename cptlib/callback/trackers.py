@@ -278,7 +278,7 @@ class MLflowTracker(Tracker):
 
 # %% ../../nbs/callback/17_trackers.ipynb #7927262b
 class TrackioTracker(Tracker):
-    "Write a run to trackio, on this machine or in a Space of Hugging Face."
+    "Write a run to trackio, on this machine or in a Hugging Face Space."
     def __init__(self,
         project:str='cptlib', # project of the run
         **kwargs, # more arguments of `trackio.init`, such as `space_id`

@@ -215,7 +215,7 @@ class OnlineClunk:
         source:str='loss', # name of the source
         alpha:float=0.01, # false alarms accepted per run
     ):
-        "Raises ValueError for an `alpha` that is no probability."
+        "Raises ValueError for an `alpha` that is not a probability."
         self.source, self.alpha = source, check_alpha(alpha)
         self.step, self.dropped = 0, 0 # steps taken, and those of them left out
         self.passed = [] # measured boundaries of finished epochs

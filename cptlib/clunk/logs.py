@@ -290,7 +290,7 @@ def _as_text(data):
     "Decode the text of a file. Raises ValueError if there is none."
     text = data.decode('utf-8-sig', errors='replace').strip()
     if text.count('\ufffd') > 0.05*len(text) or '\0' in text:
-        raise ValueError('this is no text; give a CSV, JSON or JSON-lines file, '
+        raise ValueError('this is not text; give a CSV, JSON or JSON-lines file, '
                          'or a TensorBoard event file (with tfevents in its name)')
     if not text: raise ValueError('the file is empty; give the log of a run')
     return text
@@ -378,9 +378,9 @@ def _column(values):
     return _Column(out, present)
 
 def _mixed_column(values):
-    "Make a `_Column` of values of which some are no numbers."
+    "Make a `_Column` of values of which some are not numbers."
     try: known = {value: _number(value) for value in set(values)}
-    except TypeError: known = None # a list, which is no number
+    except TypeError: known = None # a list, which is not a number
     numbers = [_number(v) if known is None else known[v] for v in values]
     present = np.array([v is not None for v in numbers], bool)
     return _Column(np.array([math.nan if v is None else v for v in numbers]), present)

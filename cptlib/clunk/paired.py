@@ -356,7 +356,7 @@ class OnlinePaired:
     def __init__(self,
         alpha:float=0.01, # level for the detectable drop
     ):
-        "Raises ValueError for an `alpha` that is no probability."
+        "Raises ValueError for an `alpha` that is not a probability."
         self.alpha = check_alpha(alpha)
         self.passed = [] # `PairedTest` of each boundary of finished epochs; None where too short
         self.before = None # `_Ended` epoch before the last boundary

@@ -292,7 +292,7 @@ def _first_turns(template, messages, size):
     raise BadChat('its first answer does not fit into a row')
 
 def _last_tokens(r, size):
-    "Return the last tokens. The first of them is no target: nothing comes before it."
+    "Return the last tokens. The first of them is not a target: nothing comes before it."
     target = r.target[-size:].copy()
     target[0] = False
     if not target.any(): raise BadChat('no answer in its last tokens')
@@ -449,7 +449,7 @@ CHATS_AT_ONCE = 16384 # conversations that are packed together
 def _write_chats(folder, name, records, template, row_len, too_long, apart):
     "Write the rows of conversations, and describe them. Their content is their hash."
     counts, stop = _Counts(name), template.tok.eot_id or 0
-    layout = Layout(row_len, NO_TARGET | stop, 'best-fit') # padding is no target
+    layout = Layout(row_len, NO_TARGET | stop, 'best-fit') # padding is not a target
     read, state = _continued(folder, name, records)
     if state:
         layout.load_state_dict(state['layout'])

@@ -188,7 +188,7 @@ def mark(
     target, # bool, the same shape: which tokens are targets?
     start=False, # bool, the same shape: where does a document begin?
 )->np.ndarray: # uint32
-    "Mark tokens that are no targets, and those that begin a document."
+    "Mark tokens that are not targets, and those that begin a document."
     ids = np.asarray(ids, np.int64)
     marks = np.where(target, 0, NO_TARGET) | np.where(start, STARTS, 0)
     return (ids | marks).astype(np.uint32)

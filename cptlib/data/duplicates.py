@@ -86,7 +86,7 @@ def _checked_sources(sources):
     "Return a list of sources. Raises ValueError for anything else."
     sources = [sources] if isinstance(sources, Source) else list(sources)
     if sources and all(isinstance(s, Source) for s in sources): return sources
-    raise ValueError(f'{sources!r:.60} are no sources; give a Source or a list of them')
+    raise ValueError(f'{sources!r:.60} are not sources; give a Source or a list of them')
 
 def _percent(part, whole): return f'{part/max(whole, 1):.1%}'
 
@@ -186,7 +186,7 @@ def find_duplicates(
     """Find documents that are equal to an earlier one, or nearly so.
 
     Takes about 2 kB of memory a document with `near`, 200 bytes without. Raises ImportError if
-    `near` is given and datasketch is missing, ValueError for what are no sources.
+    `near` is given and datasketch is missing, ValueError for anything else.
     """
     sources = _checked_sources(sources)
     least = as_number(least, 'least', 1, whole=True)
@@ -281,7 +281,7 @@ def overlap(
 )->Overlap:
     """Find validation documents that are trained on, whole or in part.
 
-    Raises ValueError for what are no sources.
+    Raises ValueError for anything else.
     """
     train, valid = _checked_sources(train), _checked_sources(valid)
     n = (50 if _in_bytes(valid) else 13) if n is None else as_number(n, 'n', 1, whole=True)

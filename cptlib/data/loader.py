@@ -69,7 +69,7 @@ def read_rows(
     device=None, # where they go (default: stay on the host)
     objective=None, # what is to be predicted (default: the next token)
 )->tuple: # x, y, or x, positions, y: int64 tensors [rows, row_len]; or what `objective` returns
-    "Inputs and target of some rows of a source. Padding is no target."
+    "Inputs and target of some rows of a source. Padding is not a target."
     return to_xy(source.take(rows), device, source.pad, source.marked, source.apart, objective)
 
 # %% ../../nbs/data/11_loader.ipynb #daaca917

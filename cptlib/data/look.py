@@ -59,7 +59,7 @@ def _marked_rows(source, numbers):
 def _is_padding(source, rows):
     "Tell which tokens of `Marked` rows are padding: bool, the same shape."
     end = end_id(source)
-    if source.marked: # padding is no target, and stands at the end of a row
+    if source.marked: # padding is not a target, and stands at the end of a row
         stop = (rows.ids == (end or 0)) & ~rows.target
         return np.logical_and.accumulate(stop[:, ::-1], axis=1)[:, ::-1]
     if source.pad is None: return np.zeros(rows.ids.shape, bool)

@@ -118,7 +118,7 @@ def _local(model):
 def pretrained_model(
     model='smollm2', # 'smollm2', name on the Hub, folder, or GGUF file
 )->Path: # folder of the model and its tokenizer
-    """Find a pretrained model, and convert it once if need be.
+    """Find a pretrained model, and convert it once if needed.
 
     Raises OSError if it is nowhere, with what to install; ValueError if it cannot be read."""
     if folder := _local(model): return folder
