@@ -268,6 +268,25 @@ def header(page, repo):
     if page.module: text += f'```{{py:module}} {page.module}\n```\n\n'
     return markdown(text + page.rest)
 
+DISPLAYED = ast.Name, ast.Attribute, ast.Subscript, ast.JoinedStr, ast.Tuple, ast.Dict
+
+def displays(source):
+    "Whether a cell ends by printing or displaying something."
+    lines = [line for line in source.splitlines() if not line.startswith(('%', '!'))]
+    tree = ast.parse('\n'.join(lines))
+    if not tree.body or source.rstrip().endswith(';'): return False
+    last = tree.body[-1]
+    if not isinstance(last, ast.Expr): return False
+    printed = isinstance(last.value, ast.Call) and ast.unparse(last.value.func) == 'print'
+    return printed or isinstance(last.value, DISPLAYED)
+
+def check_outputs(page):
+    "Raise ValueError if an ordinary cell of a page displays something, and nothing is saved."
+    for cell in page.nb.cells:
+        if cell.cell_type != 'code' or set(cell.dirs) - {'echo', 'fig-alt'}: continue
+        if not cell.get('outputs') and displays(cell.source):
+            raise ValueError(f'{page.name}: no saved output; run tools/save.py\n{cell.source}')
+
 def prompt(names):
     "What the fold over the code of some symbols says."
     names = [name.rpartition('.')[2] for name in dict.fromkeys(names)]
@@ -325,6 +344,7 @@ def convert(page, link, repo):
     "The cells of a page."
     heading, undescribed = page.title, []
     def link_here(text): return link(text, page)
+    check_outputs(page)
     yield header(page, repo)
     for cell in page.nb.cells[1:]:
         if cell.cell_type == 'markdown':

@@ -473,7 +473,8 @@ def _plain(x):
 
 _OF_BOUNDARY = ('source', 'epoch', 'index', 'n', 'drop', 'ci', 'p', 'p_raw', 'verdict', 'flags',
                 'detectable', 'slopes', 'correlation')
-_OF_REPORT = ('verdict', 'because', 'found', 'p', 'drop', 'ci', 'detectable', 'source', 'alpha', 'probe',
+_OF_REPORT = ('verdict', 'because', 'found', 'p', 'drop', 'ci', 'detectable', 'source', 'alpha',
+              'probe',
               'dropped', 'advice')
 
 def _boundary_dict(b):

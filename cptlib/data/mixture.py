@@ -244,7 +244,8 @@ class Segments:
     ):
         "Make `segment` the current one. It replaces those that begin where it does, or later."
         if self.last and self.last.origin < segment.origin:
-            if not (self.parts and self.parts[-1].add(self.last)): self.parts.append(Changes(self.last))
+            if not (self.parts and self.parts[-1].add(self.last)):
+                self.parts.append(Changes(self.last))
         else: self._forget(segment.origin)
         self.last = segment
 

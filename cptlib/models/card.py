@@ -146,7 +146,8 @@ def _front_matter(lm, adapted, about):
     tags = ['continued-pretraining', 'cptlib']
     if adapted: tags.append('lora')
     base, on_hub = _base_name(lm)
-    data = ModelCardData(library_name='peft' if adapted else 'transformers', base_model=base if on_hub else None,
+    library = 'peft' if adapted else 'transformers'
+    data = ModelCardData(library_name=library, base_model=base if on_hub else None,
                          pipeline_tag=lm.hub_task, metrics=['accuracy'], tags=tags, **about)
     return f'---\n{data.to_yaml()}\n---'
 

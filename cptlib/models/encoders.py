@@ -136,7 +136,9 @@ class _Filling(PretrainedLM):
 def check_sees_all(
     model:PreTrainedModel, # a masked language model
 ):
-    "Check that a model fills in tokens. Raises ValueError if it has no logits, or sees no later token."
+    """Check that a model fills in tokens.
+
+    Raises ValueError if it has no logits, or sees no later token."""
     name = type(model).__name__
     x = torch.arange(8, device=model.device)[None] % model.config.vocab_size
     changed = x.clone()

@@ -201,7 +201,7 @@ def forgetting(
 KNOWN = .05 # a source with a lower accuracy before training is new to the model
 
 def readable(
-    table:pd.DataFrame, # with accuracy_before, accuracy_after, retention, as `AccuracyTracker.table` makes it
+    table:pd.DataFrame, # with accuracy_before, accuracy_after, retention, see `AccuracyTracker.table`
 )->pd.DataFrame: # the same, with retention as text
     "Say in words which sources were new to the model, in place of their retention."
     texts = []
