@@ -11,7 +11,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 ENV = dict(MPLBACKEND='agg', OMP_NUM_THREADS='1', MKL_NUM_THREADS='1',
     TOKENIZERS_PARALLELISM='false', HF_HUB_OFFLINE='1')
-BAR = re.compile(r'\d+(\.\d+)?% \[\d+/\d+|\|█+|█|it/s\]|s/it\]|\d+%\|')
+BAR = re.compile(r'\d+(\.\d+)?% \[\d+/\d+|\|█+|█\||it/s\]|s/it\]|\d+%\|')
 PROGRESS_HTML = re.compile(r'<style>\s*/\* Turns off.*?</style>|<div>\s*<progress.*?</div>'
     r'|<progress.*?</progress>', re.S)
 EMPTY_HTML = re.compile(r'\s*(<p>\s*</p>)?\s*')
