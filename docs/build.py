@@ -466,7 +466,7 @@ def sitemap(names, base):
 
 NOT_FOUND = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Not found - cptlib</title>
-<meta name="viewport" content="width=device-width"></head>
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"></head>
 <body style="font-family: sans-serif; max-width: 36em; margin: 4em auto; padding: 0 1em">
 <main><h1>This page does not exist</h1>
 <p>It may have moved. Start from <a href="{base}/index.html">the home page</a>, look a name up in
