@@ -21,7 +21,7 @@ from .compare import mean_interval, stored_json
 from .data.schedule import COLORS, legend_outside
 from .data.text import as_name, as_names, as_number, html_paragraphs
 from .recipes import described
-from .transfer import before_and_after
+from .transfer import before_and_after, changes_of, check_measures
 
 # %% ../nbs/14_cooldowns.ipynb #ed9fa028
 def cooled(
@@ -32,8 +32,7 @@ def cooled(
     shape:str='linear', # shape of the fall: 'linear' or '1-sqrt'
 )->dict: # 'before' and 'after': {source: {'loss', 'accuracy'}}, 'tokens'
     "Decay from a checkpoint on some mixture. Raises ValueError for a Learner that measures nothing."
-    if not hasattr(learn, 'accuracy_tracker'):
-        raise ValueError('the Learner has no AccuracyTracker; make it with cpt_learner')
+    check_measures(learn)
     with learn.quietly(): learn.cooldown(folder, steps, shape, weights)
     mixture = learn.dls.train.mixture
     found = before_and_after(learn.accuracy_tracker)
@@ -63,14 +62,9 @@ class Cooldowns:
     )->pd.DataFrame: # [seeds, sources], above 0 where the source got better
         "What each decay changed since its checkpoint."
         as_names([candidate], self.candidates, 'candidate', 'candidate')
-        sign, rows = -1 if self.measure == 'loss' else 1, {}
-        for run in self.runs:
-            if run['candidate'] != candidate: continue
-            rows[run['seed']] = {}
-            for name in self.sources:
-                before, after = (run[when][name][self.measure] for when in ('before', 'after'))
-                rows[run['seed']][name] = sign*(after - before)
-        return pd.DataFrame(rows).T.rename_axis('seed')
+        rows = {run['seed']: changes_of(run, self.measure)
+                for run in self.runs if run['candidate'] == candidate}
+        return pd.DataFrame(rows).T[self.sources].rename_axis('seed')
 
     def _with_halves(self, frames, level):
         "Means over seeds with half widths: one row a candidate."

@@ -11,7 +11,6 @@ __all__ = ['cpt_learner']
 import math
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from fastai.basics import Learner, default_device
@@ -26,6 +25,7 @@ from .callback.detector import ClunkDetector
 from .callback.interrupt import Course, Halt, after_this_step
 from .callback.speed import Bfloat16, bf16_helps
 from .callback.steps import AccumulateTargets, FreshState
+from .callback.store import checkpoint_folders
 from .data.loader import accumulation, even_passes, warn_if_trained_on
 from .data.mixture import Mixture
 from .data.streams import check_list
@@ -131,7 +131,7 @@ def cpt_learner(
 # %% ../nbs/04_learner.ipynb #03c318c0
 def _found(checkpoint):
     "Whether the folder of a `Checkpoint` has a checkpoint to resume from."
-    return checkpoint.resume and any(Path(checkpoint.path).glob('step-*'))
+    return checkpoint.resume and bool(checkpoint_folders(checkpoint.path))
 
 @patch
 def _halted(self:Learner, mixture, resume)->Halt:

@@ -26,6 +26,7 @@ from .callback.core import LeanCallback
 from .callback.state import load_training_state, saving
 from .callback.store import Store
 from .data.text import as_name, as_number
+from .models.check import longest_list
 
 # %% ../nbs/01_optim.ipynb #d2249dfe
 def decay_groups(
@@ -39,12 +40,12 @@ def decay_groups(
 
 # %% ../nbs/01_optim.ipynb #7e6a3873
 def _blocks(model):
-    "Return name and modules of the longest `ModuleList` of a model."
-    lists = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList)]
-    if not lists:
+    "Return name and modules of the blocks of a model."
+    found = longest_list(model)
+    if found is None:
         raise ValueError("no ModuleList in the model: depth_groups cannot tell its layers; "
                          "give the Learner a splitter of your own")
-    return max(lists, key=lambda o: len(o[1]))
+    return found
 
 def parameter_depths(
     model:nn.Module, # a model with a `ModuleList` of blocks

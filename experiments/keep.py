@@ -53,7 +53,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastai.basics import set_seed
-from real_clunk import arguments, missing, store
+from real_clunk import arguments, missing, store, trained_once
 
 from cptlib.callback.accuracy import evaluate
 from cptlib.callback.keep import KeepPredictions, interpolate, kl_to_known
@@ -120,19 +120,16 @@ def some_rows(source, folder, n=4096):
 def small_base(train, valid, seed, file):
     "A small model of prose and question-answer, trained once for each seed."
     from cptlib.models.gpt import GPT
-    model = GPT(256, 96, 128, 2)
-    if file.exists():
-        model.load_state_dict(torch.load(file))
-        return model
+
+    def learned(model):
+        prose, _, qa = train
+        mixture = Mixture([prose, qa], dict(prose=.7, qa=.3), 16, 400, seed=seed)
+        learn = cpt_learner(model, mixture, valid, every=400, lr=2e-3, rows=16, device='cpu')
+        with learn.quietly(): learn.fit_cpt()
+        return learn.model
+
     set_seed(seed)
-    model = GPT(256, 96, 128, 2)
-    prose, _, qa = train
-    mixture = Mixture([prose, qa], dict(prose=.7, qa=.3), 16, 400, seed=seed)
-    learn = cpt_learner(model, mixture, valid, every=400, lr=2e-3, rows=16, device='cpu')
-    with learn.quietly(): learn.fit_cpt()
-    torch.save(learn.model.state_dict(), file.with_suffix('.part'))
-    file.with_suffix('.part').rename(file)
-    return learn.model
+    return trained_once(file, GPT(256, 96, 128, 2), learned)
 
 def small(seed, folder, device):
     "The small model, which learns code."

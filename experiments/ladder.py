@@ -28,7 +28,7 @@ from pathlib import Path
 
 import torch
 from fastai.basics import set_seed
-from real_clunk import arguments, missing, store
+from real_clunk import arguments, missing, store, trained_once
 
 from cptlib.compare import run_recipe
 from cptlib.data.mixture import Mixture
@@ -62,20 +62,17 @@ def sources_of():
 
 def base_of(width, seed, folder):
     "A model of prose, trained once for each size and seed."
+    def learned(model):
+        train, valid = sources_of()
+        mixture = Mixture(train[:1], OLD, BS, BASE_STEPS, seed=seed)
+        learn = cpt_learner(model, mixture, valid, every=BASE_STEPS, lr=rate_of(width), rows=16,
+                            bf16=False, device='cpu')
+        with learn.quietly(): learn.fit_cpt()
+        return learn.model
+
     set_seed(seed)
     model = GPT(256, ROW_LEN, width, SIZES[width])
-    file = folder/f'base-{width}-{seed}.pt'
-    if file.exists():
-        model.load_state_dict(torch.load(file))
-        return model
-    train, valid = sources_of()
-    mixture = Mixture(train[:1], OLD, BS, BASE_STEPS, seed=seed)
-    learn = cpt_learner(model, mixture, valid, every=BASE_STEPS, lr=rate_of(width), rows=16,
-                        bf16=False, device='cpu')
-    with learn.quietly(): learn.fit_cpt()
-    torch.save(learn.model.state_dict(), file.with_suffix('.part'))
-    file.with_suffix('.part').rename(file)
-    return learn.model
+    return trained_once(folder/f'base-{width}-{seed}.pt', model, learned)
 
 def run(rung, seed, folder):
     "Train by one recipe: what `run_recipe` says, in plain Python."

@@ -194,6 +194,16 @@ def run(condition, seed, folder, device='cpu'):
     return dict(condition=asdict(condition), rows=steps.tolist(), losses=losses,
                 held_out=held_out, probe=probe, seconds=round(time.perf_counter() - start))
 
+def trained_once(file, model, train):
+    "A model with the weights in a file; without one, what `train(model)` makes of it, stored."
+    if file.exists():
+        model.load_state_dict(torch.load(file))
+        return model
+    model = train(model)
+    torch.save(model.state_dict(), file.with_suffix('.part'))
+    file.with_suffix('.part').rename(file)
+    return model
+
 def arguments(doc, out):
     "A parser of what the scripts that train a real model have in common."
     parser = argparse.ArgumentParser(description=doc.split('\n')[0])

@@ -9,17 +9,16 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-AFTER_NO = 'number|text|list|file|folder|probability|source|sources|target|targets|numbers'
 STIFF = re.compile('|'.join([
     r'\bgoes on (?:where|as|with)\b', # resumes
     r'\b(?:is|are) (?:another|other) than\b', # differs from
-    rf'\b(?<!there )(?:is|are|was|were) no (?:{AFTER_NO})\b', # is not a number, NaN
+    r'(?<!\b[tT]here )\b(?:is|are|was|were) no (?:number|source|target)s?\b', # is not a number
+    r'(?<!\b[tT]here )\b(?:is|was) no (?:text|list|file|folder|probability)\b',
     r'\bof Hugging Face\b(?! \w)', # a Hugging Face model
     r'\bif need be\b', # if needed
     r'\bas one does\b', r'\bone may\b', # you
     r'\bwhereof\b', r'\bthereby\b', r'\bso-called\b',
 ]))
-NOT_OURS = re.compile(r'(?:there|There) (?:is|are|was|were) no ')
 
 def texts():
     "Each page's path and the text of its cells; markdown files as a whole."
@@ -32,8 +31,7 @@ def texts():
 def stiff(text):
     "The passages of a text that should be written another way."
     for m in STIFF.finditer(text):
-        around = text[max(0, m.start() - 30):m.end() + 30].replace('\n', ' ')
-        if not NOT_OURS.search(text[max(0, m.start() - 6):m.end() + 1]): yield around
+        yield text[max(0, m.start() - 30):m.end() + 30].replace('\n', ' ')
 
 def main():
     found = [(path.relative_to(ROOT), around) for path, text in texts() for around in stiff(text)]

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 import numpy as np
 import torch
+from fastcore.basics import patch
 from ..data.loader import row_hashes
 
 # %% ../../nbs/audit/00_observe.ipynb #16d5d0ba
@@ -127,27 +128,30 @@ class RowMemory:
         "The kept hashes, each once, and how often each of them came."
         return np.unique(self.hashes, return_counts=True)
 
-    def in_both(self,
-        other, # another `RowMemory`
-    )->tuple: # hashes [n] that are in both, and the scale of the comparison
-        "The rows that two memories share."
-        (mine, theirs), scale = _equally_thinned([self, other])
-        return np.intersect1d(mine, theirs), scale
-
-    def merge(self,
-        other, # another `RowMemory`
-    ):
-        "Remember the rows of another memory too."
-        parts, scale = _equally_thinned([self, other])
-        self.level, self.rows = scale.bit_length() - 1, self.rows + other.rows
-        self._parts, self._kept = parts, sum(map(len, parts))
-        if self._kept > self.cap: self._shrink()
-
+# %% ../../nbs/audit/00_observe.ipynb #5910e308
 def _equally_thinned(memories):
     "The hashes of each memory, thinned as far as in the sparsest one, and their scale."
     level = max(m.level for m in memories)
     mask = np.uint64(2**level - 1)
     return [m.hashes[m.hashes & mask == 0] for m in memories], 2**level
+
+@patch
+def in_both(self:RowMemory,
+    other, # another `RowMemory`
+)->tuple: # hashes [n] that are in both, and the scale of the comparison
+    "The rows that two memories share."
+    (mine, theirs), scale = _equally_thinned([self, other])
+    return np.intersect1d(mine, theirs), scale
+
+@patch
+def merge(self:RowMemory,
+    other, # another `RowMemory`
+):
+    "Remember the rows of another memory too."
+    parts, scale = _equally_thinned([self, other])
+    self.level, self.rows = scale.bit_length() - 1, self.rows + other.rows
+    self._parts, self._kept = parts, sum(map(len, parts))
+    if self._kept > self.cap: self._shrink()
 
 def in_any(
     memories:list, # of `RowMemory`

@@ -631,6 +631,7 @@ def save(self:Audit,
     record.running = dict(ended=ended)
     return save_record(record, folder)
 
+# %% ../../nbs/audit/02_watch.ipynb #226ad230
 @patch
 def resume(self:Audit,
     checkpoint, # folder with the record that `save` left beside the weights

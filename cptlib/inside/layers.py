@@ -25,16 +25,16 @@ from ..callback.averages import put_weights
 from ..data.loader import ValidLoader, evenly
 from ..data.schedule import COLORS
 from ..data.text import as_name, as_number
-from .surface import borrowed, common_weights, evaluate_rows, paired_change
-from ..models.check import check_model
+from .surface import Change, borrowed, common_weights, evaluate_rows, paired_change
+from ..models.check import check_model, longest_list
 
 # %% ../../nbs/inside/01_layers.ipynb #a5a49756
 def block_list(
     model:nn.Module, # any transformer
 )->tuple: # name of the list, and its modules
     "Find the blocks of a model. Raises ValueError for a model without a `ModuleList`."
-    lists = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList)]
-    if lists: return max(lists, key=lambda found: len(found[1]))
+    found = longest_list(model)
+    if found is not None: return found
     raise ValueError(f'{type(model).__name__} has no ModuleList, so its blocks are not known; '
                      'keep them in one')
 
@@ -368,9 +368,9 @@ def switch_back(
 @patch
 def table(self:Switched)->pd.DataFrame: # a row each part, a column each source: nats [interval]
     "Return the change of the loss on each source, as text with its interval."
-    rows = self.changes.apply(lambda r: f'{r.loss:+.3f} [{r.low:+.3f}, {r.high:+.3f}]', axis=1)
-    wide = rows.unstack('source')
-    whole = self.total.apply(lambda r: f'{r.loss:+.3f} [{r.low:+.3f}, {r.high:+.3f}]', axis=1)
+    def as_text(row): return str(Change(row.loss, row.low, row.high))
+    wide = self.changes.apply(as_text, axis=1).unstack('source')
+    whole = self.total.apply(as_text, axis=1)
     parts = self.changes.index.get_level_values('part').unique()
     wide = wide.loc[parts, self.total.index]
     wide.loc['the whole training'] = whole

@@ -26,8 +26,8 @@ from scipy.stats import t as student_t
 from torch import nn
 
 from ..callback.accuracy import evaluate
-from ..callback.averages import put_weights, swapped
-from ..callback.store import read_snapshot, step_of
+from ..callback.averages import put_weights, restored
+from ..callback.store import checkpoint_folders, read_snapshot, step_of
 from ..data.loader import ValidLoader
 from ..data.schedule import COLORS, legend_outside
 from ..data.text import as_name, as_number
@@ -39,7 +39,7 @@ def checkpoints_in(
     folder, # folder of a `Checkpoint`
 )->list: # paths of its checkpoints, oldest first
     "List the checkpoints in a folder. Raises ValueError if there are none."
-    found = sorted(Path(folder).glob('step-*'))
+    found = checkpoint_folders(folder)
     if found: return found
     raise ValueError(f'no checkpoint in {folder}; train with cbs=Checkpoint({str(folder)!r}), '
                      'or give a model or a dict of its weights')
@@ -212,11 +212,9 @@ def borrowed(
     names=None, # names of the weights that may be overwritten (default: all)
 ):
     "A context in which the weights of a model may change. After it, all is as it was to the bit."
-    weights = model.state_dict()
-    own = {key: weights[key].detach().clone() for key in (weights if names is None else names)}
     state = random_state()
     try:
-        with evaluating(model), swapped(model, own): yield model
+        with evaluating(model), restored(model, names): yield model
     finally: set_random_state(state)
 
 # %% ../../nbs/inside/00_surface.ipynb #32007162

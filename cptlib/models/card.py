@@ -159,7 +159,7 @@ def save_folder(
 ):
     """Write model, tokenizer and model card.
 
-    Raises ValueError for a model that is no `PretrainedLM`, and for `merge` without an adapter."""
+    Raises ValueError for a model that is not a `PretrainedLM`, and for `merge` without an adapter."""
     lm, path = learn.model, Path(path)
     if not isinstance(lm, PretrainedLM):
         raise ValueError(f'a {type(lm).__name__} cannot be saved as a Hugging Face folder; '

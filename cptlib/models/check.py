@@ -6,7 +6,8 @@ Docs: https://cptlib.github.io/cptlib/models/check.html.md"""
 
 # %% auto #0
 __all__ = ['model_vocabulary', 'model_positions', 'takes_positions', 'check_model', 'objective_of', 'check_objective',
-           'check_continues', 'check_weights', 'is_hugging_face', 'evaluating', 'random_state', 'set_random_state']
+           'check_continues', 'check_weights', 'is_hugging_face', 'longest_list', 'evaluating', 'random_state',
+           'set_random_state']
 
 # %% ../../nbs/models/03_check.ipynb #ea90ad13
 import inspect
@@ -156,6 +157,14 @@ def is_hugging_face(
 )->bool:
     "Tell whether this is a model from transformers, or the name or folder of one."
     return isinstance(model, (str, os.PathLike)) or hasattr(model, 'get_output_embeddings')
+
+# %% ../../nbs/models/03_check.ipynb #a8925c4c
+def longest_list(
+    model:nn.Module, # any model
+)->tuple: # name of the list, and its modules; None without a `ModuleList`
+    "Find the blocks of a model."
+    lists = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList)]
+    return max(lists, key=lambda found: len(found[1]), default=None)
 
 # %% ../../nbs/models/03_check.ipynb #1be67636
 @contextmanager

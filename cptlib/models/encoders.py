@@ -119,17 +119,20 @@ class _Filling(PretrainedLM):
             want = self.base(**inputs).logits
             self.lazy = False
             if linear is not None:
-                with _without(linear): hidden = self.base(**inputs).logits
+                hidden = self._hidden(inputs)
                 found = Head(linear)(hidden) if hidden.shape[-1] != want.shape[-1] else None
                 self.lazy = found is not None and torch.allclose(found, want, rtol=1e-3, atol=1e-4)
         if not self.lazy: warn_of_dense_logits(self.base)
 
+    def _hidden(self, inputs):
+        "What the last matrix reads."
+        with _without(self.base.get_output_embeddings()): return self.base(**inputs).logits
+
     def _run(self, inputs):
         "Run the model: `LazyLogits`, or logits if they cannot be computed in chunks."
         if not self.lazy: return self.base(**inputs).logits
-        linear = self.base.get_output_embeddings()
-        with _without(linear): hidden = self.base(**inputs).logits
-        return LazyLogits(hidden, Head(linear), logits=self.logits_at_once)
+        head = Head(self.base.get_output_embeddings())
+        return LazyLogits(self._hidden(inputs), head, logits=self.logits_at_once)
 
 # %% ../../nbs/models/10_encoders.ipynb #870c1467
 @torch.no_grad()
