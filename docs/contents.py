@@ -6,7 +6,7 @@ A section is a list of pages, named by their address: `nbs/howtos/one_gpu.ipynb`
 SECTIONS = {
     'Get started': [
         'howtos/install', 'tutorials/first', 'tutorials/your_data', 'tutorials/your_model',
-        'howtos/read_report', 'howtos/cheat_sheet'],
+        'tutorials/sql', 'howtos/read_report', 'howtos/cheat_sheet'],
     'Guides': [
         'howtos/one_gpu', 'howtos/eight_gpus', 'howtos/other_loops', 'tutorials/resume',
         'tutorials/replay', 'tutorials/encoder', 'howtos/keep', 'howtos/chats',
@@ -40,6 +40,7 @@ WORDS = {
     'tutorials/first': 'getting started, quickstart, first steps, hello world, tutorial',
     'tutorials/your_data': 'own data, dataset, tokenize, parquet, jsonl, datasets',
     'tutorials/your_model': 'hugging face, transformers, lora, qlora, pretrained model, llama',
+    'tutorials/sql': 'sql, text to sql, new skill, teach a chat model, instruction tuning, sft',
     'howtos/read_report': 'report, reports, cpt_report, what does the report mean, retention table',
     'howtos/cheat_sheet': 'cheat sheet, reference card, overview',
     'howtos/one_gpu': 'single gpu, memory, colab, bf16, mixed precision',

@@ -76,7 +76,8 @@ def main():
     args = parser.parse_args()
     for path in args.paths:
         if not args.tidy:
-            command = [tool('nbdev-test'), str(path), '--save', '--flags', args.flags]
+            command = [tool('nbdev-test'), str(path), '--save', '--flags', args.flags,
+                       '--cell-timeout', '0'] # a real model takes its time
             done = subprocess.run(command, cwd=ROOT, env={**os.environ, **ENV})
             if done.returncode: sys.exit(f'{path.name} failed; nothing was saved')
         subprocess.run([tool('nbdev-clean'), '--fname', str(path)], cwd=ROOT, check=True)
