@@ -35,13 +35,20 @@ Predictions, written before the first run:
    same three runs, in the mean over sources and seeds.
 
 One line of JSON per run is appended. Runs that are there already are skipped.
+
+`--what triples` trains nothing. It takes every three of the six shares of bench/sweep.py, five
+seeds each, fits them in the same three ways, and compares with the other three shares. It writes
+dial_triples.jsonl. Nothing was predicted about it.
 """
 import copy
+import json
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import combinations, product
 from pathlib import Path
 
+import numpy as np
 import torch
 from fastai.basics import set_seed
 from keep import small_base
@@ -50,13 +57,16 @@ from transfer import german
 
 from cptlib.data.mixture import Mixture
 from cptlib.demo import demo_sources
+from cptlib.dial import fit_replay_curve
 from cptlib.learner import cpt_learner
 from cptlib.recipes import replay
 from cptlib.transfer import before_and_after
 
 OUT = Path(__file__).parent/'results'/'dial_or_sweep.jsonl'
+SWEPT = Path(__file__).parent.parent/'bench'/'results'/'sweep-128.json'
 STEPS, BS, LR, ROWS = 80, 16, 3e-3, 128
 OLD = dict(prose=.7, qa=.3)
+RIGHT = .03, .08, .2 # shares that would be right, for three tolerances
 DIAL, SWEEP, HELD_OUT = (.003, .05, .5), (.02, .1, .25), (.01, .035, .15, .35)
 
 @dataclass(frozen=True)
@@ -91,12 +101,49 @@ def run(share, seed, start, folder):
     return dict(share=share, rows=rows, cpu_seconds=seconds,
                 **before_and_after(learn.accuracy_tracker))
 
+def ways_of(shares, lost):
+    "Forgetting by each way, as a function of the share."
+    logs = np.log(shares)
+    return {'dial': fit_replay_curve(shares, lost),
+            'straight': lambda p: np.interp(p, shares, lost),
+            'log': lambda p: np.interp(np.log(p), logs, lost)}
+
+def chosen(way, keep, between):
+    "The smallest share between two that loses at most `keep` by a way, or the largest."
+    tried = np.geomspace(*between, 400)
+    enough = np.flatnonzero(np.asarray(way(tried)) <= keep)
+    return float(tried[enough[0]] if len(enough) else tried[-1])
+
+def compare_triples(out):
+    "Fit every three shares of the stored sweep in three ways, and compare with the others."
+    sweep = json.loads(SWEPT.read_text())['replay']
+    shares = np.array(sorted(map(float, sweep)))
+    with out.open('w') as f:
+        for source in OLD:
+            lost = -np.array([sweep[f'{share:g}'][source] for share in shares])
+            means = np.interp(np.log(RIGHT), np.log(shares), lost.mean(1))
+            for three, seed in product(combinations(range(len(shares)), 3), range(lost.shape[1])):
+                three, y = list(three), lost[:, seed]
+                rest = np.setdiff1d(range(len(shares)), three)
+                ways = ways_of(shares[three], y[three])
+                low, high = ways['dial'].interval(shares[rest], run=True)
+                off = {name: np.abs(way(shares[rest]) - y[rest]).tolist()
+                       for name, way in ways.items()}
+                chose = {name: [chosen(way, keep, shares[[0, -1]]) for keep in means]
+                         for name, way in ways.items()}
+                within = ((low <= y[rest]) & (y[rest] <= high)).tolist()
+                row = dict(source=source, seed=seed, fitted=shares[three].tolist(),
+                           held_out=shares[rest].tolist(), within=within, off=off, chose=chose)
+                f.write(json.dumps(row) + '\n')
+
 def main():
     parser = arguments(__doc__, OUT)
     parser.add_argument('--folder', type=Path, help='keep rows and the models to start from here')
+    parser.add_argument('--what', default='runs', choices=['runs', 'triples'])
     parser.set_defaults(seeds=5, threads=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.what == 'triples': return compare_triples(OUT.with_name('dial_triples.jsonl'))
     folder = args.folder or Path(tempfile.gettempdir())/'cptlib-when'
     folder.mkdir(parents=True, exist_ok=True)
     for one, seed in missing(args, SHARES):
