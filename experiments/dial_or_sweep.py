@@ -45,6 +45,7 @@ import json
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 
@@ -79,6 +80,7 @@ class Share:
 
 SHARES = [Share(share) for share in (*DIAL, *HELD_OUT, *SWEEP)]
 
+@cache # rendering the manual pages takes longer than a training
 def sources_of(folder):
     "Training and validation sources: prose, question-answer and German."
     parts = []

@@ -37,6 +37,7 @@ import copy
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,7 @@ class WeightFirst(PrimalDual):
         wish[self.guarded] = np.minimum(wish, seen.weights)[self.guarded]
         return wish/wish.sum()
 
+@cache
 def sources_of(folder):
     "Training sources with few old rows, and validation sources."
     (*old, german), valid = all_sources(folder)
