@@ -45,7 +45,7 @@ from .callback.keep import KeepPredictions, interpolate
 from .report import *
 from .inside.surface import Surface, loss_line, loss_surface, sharpness
 from .inside.layers import directions, layer_similarity, movement, switch_back
-from .callback.steps import AccumulateTargets
+from .callback.steps import AccumulateTargets, StepInBackward
 from .callback.tasks import Samples, TaskEval
 from .tasks.harness import HarnessTask
 from .audit.watch import Audit, audit

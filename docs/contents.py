@@ -19,7 +19,7 @@ SECTIONS = {
         'about/real_model', 'about/figures', 'experiments/calibration',
         'experiments/audit', 'experiments/pairs', 'experiments/bad_input', 'experiments/recall',
         'experiments/controllers', 'experiments/anchors', 'experiments/sweep',
-        'experiments/suite', 'about/models', 'about/compared'],
+        'experiments/suite', 'about/speedups', 'about/models', 'about/compared'],
 }
 
 # room of chapters -> its title, and what it is for; in the order of the sidebar
@@ -71,6 +71,8 @@ WORDS = {
     'about/glossary': 'glossary, terms, definitions, what is',
     'about/real_model': 'smollm2, pretrained, real model',
     'about/figures': 'benchmarks, speed, performance, numbers',
+    'about/speedups':
+        'speed-ups, faster training, time to loss, packing, torch.compile, bf16, throughput',
     'about/models': 'supported models, which models',
     'about/compared': 'alternatives, axolotl, llama-factory, unsloth, comparison, versus',
     'experiments/calibration': 'false positives, calibration, power, coverage, significance',
