@@ -231,9 +231,13 @@ def verdict(self:ReplayDial)->str:
     if need.identified and self.learned:
         cost = self.cost(min(need.share, .999))
         lines.append(f'That costs {cost:.4f} of accuracy on {", ".join(self.learned)}.')
-    most = max(run['share'] for run in self.runs)
-    if need.identified and need.share > most:
-        lines.append(f'No run had more than {most:.0%} of replay, so check this with one that has.')
+    shares = [run['share'] for run in self.runs]
+    if need.identified and need.share > max(shares):
+        lines.append(f'No run had more than {max(shares):.0%} of replay, so check this with one '
+                     'that has.')
+    if need.identified and 0 < need.share < min(shares):
+        lines.append(f'No run had less than {min(shares):.1%} of replay, so check this with one '
+                     'that has.')
     return '\n'.join(lines)
 
 @patch
@@ -291,7 +295,7 @@ def replay_dial(
     make_learner, # function (share of replay, seed) -> a new `Learner` of `cpt_learner`
     guarded:list, # names of the validation sources to keep
     keep:float=.01, # accuracy that each of them may lose
-    shares=(.003, .05, .5), # shares of replay to run, three or more
+    shares=(.003, .05, .5), # shares of replay to run, three or more, with the answer between them
     repeats:int=1, # runs of each share; with 2 or more, their noise is measured
     noise:float=None, # standard deviation of a run (default: from repeats, or 7 % of the range)
     path=None, # folder to keep finished runs in (default: they are not stored)

@@ -32,7 +32,7 @@ from .data.streams import check_list
 from .data.text import as_number, tokenizer_fingerprint
 from .models.check import check_model, check_weights, is_hugging_face, objective_of
 from .models.metrics import next_token_loss
-from .optim import adamw, decay_groups, depth_groups, lr_schedule
+from .optim import adamw, adamw_bf16, decay_groups, depth_groups, lr_schedule
 from .report import CPTReport
 from .verbs import CPTLearner
 
@@ -113,7 +113,7 @@ def cpt_learner(
         from cptlib.models.adapter import open_for_training
         model = open_for_training(model, tokenizer, *options, device, bf16)
     else: model = _plain_model(model, tokenizer, *options)
-    check_weights(model)
+    check_weights(model, rounds=kwargs.get('opt_func') is adamw_bf16)
     check_model(model, [*mixture.sources, *valid])
 
     n = accumulation(mixture, step_tokens) if step_tokens else 1 # batches per optimizer step

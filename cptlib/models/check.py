@@ -126,6 +126,7 @@ def check_continues(
 # %% ../../nbs/models/03_check.ipynb #97485d6a
 def check_weights(
     model:nn.Module, # any model
+    rounds:bool=False, # does the optimizer round bfloat16 weights stochastically?
 ):
     """Check that the weights of a model can be trained. Warns about bfloat16.
 
@@ -146,10 +147,10 @@ def check_weights(
                              'lost and gradients overflow; call model.float(), and give bf16=True '
                              'to compute in half precision')
     half = [name for name, p in trained.items() if p.dtype == torch.bfloat16]
-    if half:
+    if half and not rounds:
         warnings.warn(f'{len(half)} weights of this {kind} are bfloat16, such as {half[0]!r}: small '
                       'updates are lost. Call model.float(), and give bf16=True to compute in '
-                      'half precision')
+                      'half precision, or give opt_func=adamw_bf16')
 
 # %% ../../nbs/models/03_check.ipynb #7b69bc3b
 def is_hugging_face(
