@@ -13,7 +13,7 @@ from fastcore.docments import docments
 from fastcore.nbio import read_nb
 from nbdev.config import get_config
 from nbdev.doclinks import patch_name
-from contents import ROOMS, SECTIONS, WORDS
+from contents import ROOMS, SECTIONS, UNLINKED, WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, EXPERIMENTS, BUILD = ROOT/'nbs', ROOT/'experiments', ROOT/'docs'/'_build'
@@ -193,6 +193,7 @@ class Linker:
     def __init__(self, pages):
         self.pages = {p.path.resolve(): p for p in pages}
         self.targets, self.broken = {}, []
+        self.own = {p.name: {} for p in pages} # of each page: what it defines itself
         for p in pages:
             if p.module: self.targets[p.module] = f'{{doc}}`%s </{p.name}>`'
         for p in pages:
@@ -202,7 +203,11 @@ class Linker:
 
     def _add(self, page, name):
         target = f'{{py:obj}}`%s <{page.module}.{name}>`'
-        for alias in (name, f'{page.module}.{name}'): self.targets.setdefault(alias, target)
+        self.own[page.name][name] = target
+        self.targets[f'{page.module}.{name}'] = target
+        # names of experiments are words like `table`, so only their own page links them
+        if page.folder == 'experiments' or name in UNLINKED: return
+        self.targets.setdefault(name, target)
 
     def __call__(self, text, page=None):
         "`text` with its links; fenced code and headings are left alone."
@@ -217,12 +222,14 @@ class Linker:
 
     def _linked(self, line, page):
         if not line.startswith('#'):
-            line = re.sub(r'(?<![`\w\[}])`([\w.]+)(\(\))?`(?!`)', self._symbol, line)
+            def symbol(m): return self._symbol(m, page)
+            line = re.sub(r'(?<![`\w\[}])`([\w.]+)(\(\))?`(?!`)', symbol, line)
         if not page: return line
         return re.sub(r'(\]\()([^)\s#]+\.ipynb)', lambda m: m[1] + self._page(m[2], page), line)
 
-    def _symbol(self, m):
-        target = self.targets.get(m[1])
+    def _symbol(self, m, page):
+        own = self.own[page.name] if page else {}
+        target = own.get(m[1]) or self.targets.get(m[1])
         return target % (m[1] + (m[2] or '')) if target else m[0]
 
     def _page(self, href, page):
