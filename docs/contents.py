@@ -67,20 +67,21 @@ WORDS = {
         'overfitting',
     'tutorials/memorization': 'memorization, memorize, one pass, single example, one look',
     'about/gallery': 'loss curves, examples of curves, gallery',
-    'about/glossary': 'glossary, terms, definitions, what is',
+    'about/glossary': 'glossary, terms, definitions, what is, nat, nats',
     'about/real_model': 'smollm2, pretrained, real model',
     'about/figures': 'benchmarks, how fast, performance, numbers',
     'about/models': 'supported models, which models',
     'about/compared': 'alternatives, axolotl, llama-factory, unsloth, comparison, versus',
     'experiments/calibration': 'false positives, calibration, power, coverage, significance',
-    'callback/averages': 'ema, exponential moving average, checkpoint averaging, weight averaging, swa',
+    'callback/averages':
+        'ema, exponential moving average, checkpoint averaging, weight averaging, swa',
     'callback/speed': 'bfloat16, speed, faster steps, short rows first',
     'callback/guard': 'loss spike, spike, gradient norm, rollback, skip step',
     'data/schedule': 'curriculum, annealing, schedule, data mix, weights',
     'transfer':
         'which data to replay, transfer matrix, gauge of forgetting, kl without old data',
     'cooldowns':
-        'micro-annealing, annealing, mid-training, candidate data, when to specialise, cooldown',
+        'micro-annealing, mid-training, candidate data, when to specialise, cooldown',
     'ladder': 'scaling ladder, small proxy model, does it hold at scale, rank correlation',
     'inside/surface':
         'loss surface, loss landscape, loss barrier, mode connectivity, model averaging, '
