@@ -13,7 +13,7 @@ from fastcore.docments import docments
 from fastcore.nbio import read_nb
 from nbdev.config import get_config
 from nbdev.doclinks import patch_name
-from contents import ROOMS, SECTIONS, WORDS
+from contents import ROOMS, SECTIONS, UNLINKED, WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, EXPERIMENTS, BUILD = ROOT/'nbs', ROOT/'experiments', ROOT/'docs'/'_build'
@@ -99,12 +99,17 @@ class Raw:
     def __init__(self, value): self.text = getattr(value, '__name__', None) or repr(value)
     def __repr__(self): return self.text if len(self.text) <= 40 and '<' not in self.text else '...'
 
+def is_event(p):
+    "Whether a parameter is one of the events that every callback of fastai takes a function for."
+    return p.kind is p.KEYWORD_ONLY and p.name.startswith(('before_', 'after_'))
+
 def signature(obj):
     "The signature without annotations (they are in the table) and without `self`."
     try: sig = inspect.signature(obj)
     except (TypeError, ValueError): return '()'
     params = list(sig.parameters.values())
     if params and params[0].name == 'self': params = params[1:]
+    params = [p for p in params if not is_event(p)]
     plain = []
     for p in params:
         default = p.default if p.default is p.empty else Raw(p.default)
@@ -116,7 +121,14 @@ def type_text(annotation):
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     return f'`{re.sub(r"(?:[A-Za-z_]+[.])+(?=[A-Za-z_])", "", text)}`'
 
-def argument_rows(docs, sig):
+def comments_of_rest(obj):
+    "Comments on *args and **kwargs: docments mistakes the last of them for that of the result."
+    function = obj.__init__ if inspect.isclass(obj) else obj
+    try: head = re.split(r'^\s*\)', inspect.getsource(function), maxsplit=1, flags=re.M)[0]
+    except (TypeError, OSError): return {}
+    return dict(re.findall(r'^\s*\*{1,2}(\w+)[^#\n]*#\s*(.+?)\s*$', head, re.M))
+
+def argument_rows(docs, sig, rest):
     "One row (name, type, default, meaning) for each argument, and one for what is returned."
     annotations = {name: p.annotation for name, p in sig.parameters.items()}
     annotations['return'] = sig.return_annotation
@@ -130,7 +142,9 @@ def argument_rows(docs, sig):
         if not kind and default is not None and default is not empty:
             kind = f'`{type(default).__name__}`'
         shown = '' if default is empty else f'`{Raw(default)}`'
-        yield label, kind, shown, doc.get('docment') or ''
+        meaning = rest.get(name) or doc.get('docment') or ''
+        if name == 'return' and meaning in rest.values(): meaning = ''
+        yield label, kind, shown, meaning
 
 def table_line(cells):
     escaped = [str(c).replace('\n', ' ').replace('|', '\\|') for c in cells]
@@ -140,7 +154,7 @@ def argument_table(obj):
     "A markdown table of what `obj` takes and returns, from its docments; '' without any."
     try: docs, sig = docments(obj, full=True), inspect.signature(obj)
     except (TypeError, ValueError): return ''
-    rows = list(argument_rows(docs, sig))
+    rows = list(argument_rows(docs, sig, comments_of_rest(obj)))
     if not any(meaning for *_, meaning in rows): return ''
     rows = [r for r in rows if any(r[1:])]
     keep = [i for i in range(4) if any(r[i] for r in rows)] # no empty columns
@@ -193,6 +207,7 @@ class Linker:
     def __init__(self, pages):
         self.pages = {p.path.resolve(): p for p in pages}
         self.targets, self.broken = {}, []
+        self.own = {p.name: {} for p in pages} # of each page: what it defines itself
         for p in pages:
             if p.module: self.targets[p.module] = f'{{doc}}`%s </{p.name}>`'
         for p in pages:
@@ -202,7 +217,11 @@ class Linker:
 
     def _add(self, page, name):
         target = f'{{py:obj}}`%s <{page.module}.{name}>`'
-        for alias in (name, f'{page.module}.{name}'): self.targets.setdefault(alias, target)
+        self.own[page.name][name] = target
+        self.targets[f'{page.module}.{name}'] = target
+        # names of experiments are words like `table`, so only their own page links them
+        if page.folder == 'experiments' or name in UNLINKED: return
+        self.targets.setdefault(name, target)
 
     def __call__(self, text, page=None):
         "`text` with its links; fenced code and headings are left alone."
@@ -217,12 +236,14 @@ class Linker:
 
     def _linked(self, line, page):
         if not line.startswith('#'):
-            line = re.sub(r'(?<![`\w\[}])`([\w.]+)(\(\))?`(?!`)', self._symbol, line)
+            def symbol(m): return self._symbol(m, page)
+            line = re.sub(r'(?<![`\w\[}])`([\w.]+)(\(\))?`(?!`)', symbol, line)
         if not page: return line
         return re.sub(r'(\]\()([^)\s#]+\.ipynb)', lambda m: m[1] + self._page(m[2], page), line)
 
-    def _symbol(self, m):
-        target = self.targets.get(m[1])
+    def _symbol(self, m, page):
+        own = self.own[page.name] if page else {}
+        target = own.get(m[1]) or self.targets.get(m[1])
         return target % (m[1] + (m[2] or '')) if target else m[0]
 
     def _page(self, href, page):
@@ -237,10 +258,12 @@ class Linker:
 
 def markdown(source): return dict(cell_type='markdown', metadata={}, source=source)
 
-def about_page(description):
+def about_page(title, description):
     "What search engines and link previews get to know about a page."
     cfg = get_config(ROOT)
     return {'description': description, 'property=og:description': description,
+            'property=og:title': title, 'property=og:site_name': 'cptlib',
+            'property=og:type': 'website', 'twitter:card': 'summary_large_image',
             'property=og:image': f'{cfg.doc_host}{cfg.doc_baseurl}/preview.png'}
 
 def index_entries(name):
@@ -488,11 +511,11 @@ def copy_pictures(to):
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
 
-def as_notebook(cells, description):
+def as_notebook(cells, title, description):
     numbered = [dict(c, id=f'cell-{i}') for i, c in enumerate(cells)]
     kernel = dict(name='python3', display_name='Python 3', language='python')
     language = dict(name='python', pygments_lexer='ipython3')
-    myst = dict(html_meta=about_page(description))
+    myst = dict(html_meta=about_page(title, description))
     metadata = dict(kernelspec=kernel, language_info=language, myst=myst)
     return dict(cells=numbered, nbformat=4, nbformat_minor=5, metadata=metadata)
 
@@ -509,7 +532,7 @@ def write_sources(src, extra, repo):
     for p in pages:
         cells = list(convert(p, link, repo))
         if p.name == 'index': cells.append(markdown(toctrees()))
-        write(src/f'{p.name}.ipynb', json.dumps(as_notebook(cells, p.subtitle or p.title)))
+        write(src/f'{p.name}.ipynb', json.dumps(as_notebook(cells, p.title, p.subtitle or p.title)))
         write(extra/f'{p.name}.html.md', as_text(p))
     texts = project_pages() | {'api': api_page(pages)}
     texts |= {room_name(folder): room_page(pages, folder) for folder in ROOMS}
@@ -519,8 +542,8 @@ def write_sources(src, extra, repo):
     write(extra/'llms.txt', llms_text(pages, base))
     write(extra/'sitemap.xml', sitemap([*(p.name for p in pages), *texts], base))
     write(extra/'404.html', NOT_FOUND.format(base=base))
-    picture = next((ROOT/'docs'/'images').glob('index_*_0.png'), None)
-    if picture: shutil.copy(picture, extra/'preview.png')
+    pictures = sorted((ROOT/'docs'/'images').glob('index_*_0.png'))
+    if pictures: shutil.copy(pictures[0], extra/'preview.png')
     return pages, link.broken
 
 def main():

@@ -172,6 +172,16 @@ QUERIES = { # what people type -> the page that they should find first
     'deduplication': 'data/duplicates', 'glossary': 'about/glossary',
     'false positives': 'experiments/calibration', 'supported models': 'about/models',
     'report': 'howtos/read_report', 'benchmarks': 'about/figures',
+    'encoder': 'tutorials/encoder', 'masked language model': 'tutorials/encoder',
+    'bert': 'tutorials/encoder', 'span corruption': 'data/corruption',
+    'loss surface': 'inside/surface', 'loss landscape': 'inside/surface',
+    'which layers to freeze': 'inside/layers', 'speed': 'callback/speed',
+    'scaling ladder': 'ladder', 'cooldown': 'cooldowns', 'annealing': 'data/schedule',
+    'transfer matrix': 'transfer', 'which data to replay': 'transfer',
+    'ray': 'howtos/many_machines', 'ema': 'callback/averages',
+    'trainer callback': 'howtos/other_loops', 'early stopping': 'verbs',
+    'no original data': 'howtos/keep', 'wandb': 'howtos/track', 'audit': 'howtos/audit',
+    'nat': 'about/glossary', 'axolotl': 'about/compared', 'smollm2': 'about/real_model',
 }
 
 def first_result(page, base, words):

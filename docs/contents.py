@@ -58,7 +58,7 @@ WORDS = {
         'tasks, evaluation, lm-evaluation-harness, samples, questions, benchmark scores',
     'howtos/track': 'wandb, weights & biases, tensorboard, mlflow, trackio, tracker, logging',
     'howtos/audit': 'silent bug, audit, sanity check, data leak, rows served twice',
-    'howtos/many_machines': 'datatrove, ray, large corpus, cluster',
+    'howtos/many_machines': 'datatrove, ray, ray data, slurm, large corpus, cluster',
     'howtos/troubleshooting':
         'out of memory, oom, nan, loss is nan, tokenizer mismatch, too short, torchvision::nms, '
         'error, slow, does not work',
@@ -68,20 +68,23 @@ WORDS = {
         'overfitting',
     'tutorials/memorization': 'memorization, memorize, one pass, single example, one look',
     'about/gallery': 'loss curves, examples of curves, gallery',
-    'about/glossary': 'glossary, terms, definitions, what is',
+    'about/glossary': 'glossary, terms, definitions, what is, nat, nats',
     'about/real_model': 'smollm2, pretrained, real model',
-    'about/figures': 'benchmarks, speed, performance, numbers',
+    'about/figures': 'benchmarks, how fast, performance, numbers',
     'about/speedups':
         'speed-ups, faster training, time to loss, packing, torch.compile, bf16, throughput',
     'about/models': 'supported models, which models',
     'about/compared': 'alternatives, axolotl, llama-factory, unsloth, comparison, versus',
     'experiments/calibration': 'false positives, calibration, power, coverage, significance',
+    'callback/averages':
+        'ema, exponential moving average, checkpoint averaging, weight averaging, swa',
+    'callback/speed': 'bfloat16, speed, faster steps, short rows first',
     'callback/guard': 'loss spike, spike, gradient norm, rollback, skip step',
-    'data/schedule': 'curriculum, annealing, cooldown, schedule, data mix, weights',
+    'data/schedule': 'curriculum, annealing, schedule, data mix, weights',
     'transfer':
         'which data to replay, transfer matrix, gauge of forgetting, kl without old data',
     'cooldowns':
-        'micro-annealing, annealing, mid-training, candidate data, when to specialise, cooldown',
+        'micro-annealing, mid-training, candidate data, when to specialise, cooldown',
     'ladder': 'scaling ladder, small proxy model, does it hold at scale, rank correlation',
     'inside/surface':
         'loss surface, loss landscape, loss barrier, mode connectivity, model averaging, '
@@ -89,7 +92,13 @@ WORDS = {
     'inside/layers':
         'cka, centered kernel alignment, which layer, which layers to freeze, attention heads, '
         'effective rank, lora rank, singular values, interpretability, weight change',
-    'data/corruption': 'masking, masked tokens, span corruption, denoising, collator',
-    'models/encoders': 'bert, roberta, modernbert, t5, mamba, awd-lstm, masked language model',
+    'data/corruption': 'masked tokens, span corruption, denoising, collator',
+    'models/encoders': 'open_encoder, distilbert, electra, mamba, awd-lstm, rnn',
     'data/duplicates': 'deduplication, near duplicates, contamination, overlap',
 }
+
+# public names that mean something else on most pages, such as a method of another library: on
+# other pages than their own they become a link only with their module, as `cptlib.data.chats.fit`
+UNLINKED = {
+    'audit', 'clunk', 'demo', 'fit', 'judge', 'kept', 'load_state', 'prepare', 'save_state',
+    'saving', 'segments'}

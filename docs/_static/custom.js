@@ -28,3 +28,17 @@ addEventListener('load', () => {
   addEventListener('resize', reach);
   reach();
 });
+
+// Tables of results: columns of words are read from the left, columns of numbers stay on the right
+addEventListener('load', () => {
+  const isNumber = text => /^[-+−~<]?[\d.]/.test(text.trim());
+  for (const table of document.querySelectorAll('.cell_output table:not(.docutils)')) {
+    const rows = [...table.rows], body = table.tBodies[0] ? [...table.tBodies[0].rows] : [];
+    for (let fromEnd = 1; fromEnd <= Math.max(0, ...body.map(row => row.cells.length)); fromEnd++) {
+      const cellsOf = some => some.map(row => row.cells[row.cells.length - fromEnd]).filter(Boolean);
+      const texts = cellsOf(body).map(cell => cell.textContent).filter(text => text.trim());
+      if (!texts.length || texts.some(isNumber)) continue;
+      for (const cell of cellsOf(rows)) if (cell.colSpan === 1) cell.style.textAlign = 'left';
+    }
+  }
+});
