@@ -42,7 +42,6 @@ dial_triples.jsonl. Nothing was predicted about it.
 """
 import copy
 import json
-import tempfile
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -50,10 +49,9 @@ from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
-import torch
 from fastai.basics import set_seed
-from keep import small_base
-from real_clunk import arguments, missing, store
+from keep import run_small
+from real_clunk import arguments
 from transfer import german
 
 from cptlib.data.mixture import Mixture
@@ -89,18 +87,18 @@ def sources_of(folder):
         parts.append([prose, qa, german(split, folder)])
     return parts
 
-def run(share, seed, start, folder):
+def run(one, seed, start, folder):
     "Train with one share: accuracy and loss before and after."
     train, valid = sources_of(folder)
     set_seed(seed)
-    mixture = Mixture(train, replay(OLD, dict(german=1), share).schedule, BS, STEPS, seed=seed)
+    mixture = Mixture(train, replay(OLD, dict(german=1), one.share).schedule, BS, STEPS, seed=seed)
     learn = cpt_learner(copy.deepcopy(start), mixture, valid, every=STEPS, lr=LR, rows=ROWS,
                         bf16=False, device='cpu')
     began = time.process_time()
     with learn.quietly(): learn.fit_cpt()
     seconds = round(time.process_time() - began, 1)
     rows = {name: d['rows'] for name, d in mixture.delivered().items()}
-    return dict(share=share, rows=rows, cpu_seconds=seconds,
+    return dict(share=one.share, rows=rows, cpu_seconds=seconds,
                 **before_and_after(learn.accuracy_tracker))
 
 def ways_of(shares, lost):
@@ -144,17 +142,7 @@ def main():
     parser.add_argument('--what', default='runs', choices=['runs', 'triples'])
     parser.set_defaults(seeds=5, threads=1)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     if args.what == 'triples': return compare_triples(OUT.with_name('dial_triples.jsonl'))
-    folder = args.folder or Path(tempfile.gettempdir())/'cptlib-when'
-    folder.mkdir(parents=True, exist_ok=True)
-    for one, seed in missing(args, SHARES):
-        train, valid = demo_sources()
-        start = small_base(train, valid, seed, folder/f'base-{seed}.pt')
-        result = run(one.share, seed, start, folder)
-        store(args, one.name, seed, result)
-        change = {n: round(m['accuracy'] - result['before'][n]['accuracy'], 4)
-                  for n, m in result['after'].items()}
-        print(seed, one.name, result['rows'], change, f"{result['cpu_seconds']} s", flush=True)
+    run_small(args, SHARES, run)
 
 if __name__ == '__main__': main()

@@ -131,6 +131,21 @@ def small_base(train, valid, seed, file):
     set_seed(seed)
     return trained_once(file, GPT(256, 96, 128, 2), learned)
 
+def run_small(args, runs, run):
+    """Train each run that is not stored from the small model of its seed, and store the result.
+
+    `run(one, seed, start, folder)` returns rows, CPU seconds, and measures before and after."""
+    torch.set_num_threads(args.threads)
+    folder = args.folder or Path(tempfile.gettempdir())/'cptlib-when'
+    folder.mkdir(parents=True, exist_ok=True)
+    for one, seed in missing(args, runs):
+        start = small_base(*demo_sources(), seed, folder/f'base-{seed}.pt')
+        result = run(one, seed, start, folder)
+        store(args, one.name, seed, result)
+        change = {n: round(m['accuracy'] - result['before'][n]['accuracy'], 4)
+                  for n, m in result['after'].items()}
+        print(seed, one.name, result['rows'], change, f"{result['cpu_seconds']} s", flush=True)
+
 def small(seed, folder, device):
     "The small model, which learns code."
     train, valid = demo_sources()

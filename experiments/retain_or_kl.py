@@ -34,26 +34,23 @@ every other arm that keeps as well, in all seeds.
 One line of JSON per run is appended. Runs that are there already are skipped.
 """
 import copy
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from dial_or_sweep import BS, LR, OLD, ROWS, STEPS
 from dial_or_sweep import sources_of as all_sources
 from fastai.basics import set_seed
-from keep import small_base, some_rows
-from real_clunk import arguments, missing, store
+from keep import run_small, some_rows
+from real_clunk import arguments
 
 from cptlib.callback.control import PrimalDual
 from cptlib.callback.keep import KeepPredictions
 from cptlib.callback.retain import Retain
 from cptlib.data.mixture import Mixture
 from cptlib.data.schedule import constant
-from cptlib.demo import demo_sources
 from cptlib.learner import cpt_learner
 from cptlib.models.self_replay import Predictions
 from cptlib.recipes import blended
@@ -139,16 +136,6 @@ def main():
     parser.add_argument('--folder', type=Path, help='keep rows and the models to start from here')
     parser.set_defaults(threads=1)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    folder = args.folder or Path(tempfile.gettempdir())/'cptlib-when'
-    folder.mkdir(parents=True, exist_ok=True)
-    for arm, seed in missing(args, ARMS):
-        train, valid = demo_sources()
-        start = small_base(train, valid, seed, folder/f'base-{seed}.pt')
-        result = run(arm, seed, start, folder)
-        store(args, arm.name, seed, result)
-        change = {n: round(m['accuracy'] - result['before'][n]['accuracy'], 4)
-                  for n, m in result['after'].items()}
-        print(seed, arm.name, result['rows'], change, f"{result['cpu_seconds']} s", flush=True)
+    run_small(args, ARMS, run)
 
 if __name__ == '__main__': main()

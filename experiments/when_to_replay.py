@@ -32,15 +32,13 @@ Predictions, written before the first run:
 One line of JSON per run is appended. Runs that are there already are skipped.
 """
 import copy
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from fastai.basics import set_seed
-from keep import small_base
-from real_clunk import arguments, missing, store
+from keep import run_small
+from real_clunk import arguments
 
 from cptlib.data.mixture import Mixture
 from cptlib.data.schedule import anneal, constant, stages
@@ -93,7 +91,7 @@ def schedule_of(when):
     if len(when.shares) == 1: return constant(weights(when.shares[0][1]), floor=0., droppable=some)
     return stages([(at, weights(share)) for at, share in when.shares], floor=0., droppable=some)
 
-def run(when, seed, start):
+def run(when, seed, start, folder):
     "Train one arm: accuracy and loss before and after, and the rows of each source."
     train, valid = demo_sources()
     prose, code, qa = train
@@ -115,16 +113,6 @@ def main():
     parser.add_argument('--folder', type=Path, help='keep the models to start from here')
     parser.set_defaults(threads=1)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    folder = args.folder or Path(tempfile.gettempdir())/'cptlib-when'
-    folder.mkdir(parents=True, exist_ok=True)
-    for when, seed in missing(args, [*COSINE, *CONSTANT]):
-        train, valid = demo_sources()
-        start = small_base(train, valid, seed, folder/f'base-{seed}.pt')
-        result = run(when, seed, start)
-        store(args, when.name, seed, result)
-        change = {n: round(m['accuracy'] - result['before'][n]['accuracy'], 4)
-                  for n, m in result['after'].items()}
-        print(seed, when.name, result['rows'], change, f"{result['cpu_seconds']} s", flush=True)
+    run_small(args, [*COSINE, *CONSTANT], run)
 
 if __name__ == '__main__': main()
