@@ -503,11 +503,11 @@ def notebooks():
     found = [*NBS.rglob('*.ipynb'), *EXPERIMENTS.rglob('*.ipynb')]
     return sorted(p for p in found if not is_hidden(p))
 
-def copy_pictures(to):
-    "Copy whatever lies beside the notebooks, such as pictures."
+def copy_files(src, extra):
+    "Copy what lies beside the notebooks: pictures for Sphinx, and whole pages as they are."
     for path in NBS.rglob('*'):
         if not path.is_file() or path.suffix == '.ipynb' or is_hidden(path): continue
-        copy = to/path.relative_to(NBS)
+        copy = (extra if path.suffix == '.html' else src)/path.relative_to(NBS)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
 
@@ -528,7 +528,7 @@ def write_sources(src, extra, repo):
     pages = [Page(p) for p in notebooks()]
     if wrong := list(misplaced(pages)): raise SystemExit('\n'.join(wrong))
     link = Linker(pages)
-    copy_pictures(src)
+    copy_files(src, extra)
     for p in pages:
         cells = list(convert(p, link, repo))
         if p.name == 'index': cells.append(markdown(toctrees()))

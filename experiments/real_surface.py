@@ -1,0 +1,133 @@
+"""What lies between a real model, a skill alone, and the skill with a quarter of general text?
+
+    python experiments/real_surface.py [--seeds 1] [--steps 25] [--threads 2] [--device cpu]
+
+SmolLM2-135M-Instruct learns SQL with LoRA twice, from one start: on SQL alone, and with 25 % of
+general text (`sql_skill.py` has the sources and the rows). Both at a peak rate of 1e-3, with 4 rows
+of 256 tokens a step. The plane goes through the start and both ends, in the coordinates of the
+adapter. At each of 49 positions we measure the loss on 8 held-out rows of the language reference,
+of library code, and of SQL chats. On the line from the start to SQL alone, which makes the adapter
+smaller, the model also answers 48 questions, by running its queries.
+
+Predictions, written before the first run:
+
+1. There is no wall between the two ends: the barrier is below 0.02 nats for every source.
+2. Half way between the two ends, the mean loss over the sources does not differ clearly from that
+   of the better end.
+3. Half way from the start to SQL alone, at least 60 % of the gain in SQL loss is there, and at most
+   40 % of what the reference lost.
+4. There, the model gives at least half as many right answers as at the end.
+5. Where the loss on the reference is lowest, the SQL loss is at least 0.1 nats above its lowest.
+
+One line of JSON per seed is appended to the results. Seeds that are there already are skipped.
+"""
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from fastai.basics import Callback, set_seed
+from real_clunk import arguments, missing, store
+from sql_skill import BS, Way, schedule_of, sources_of
+from transformers import AutoTokenizer
+
+from cptlib.callback.averages import put_weights
+from cptlib.data.loader import ValidLoader
+from cptlib.data.mixture import Mixture
+from cptlib.inside.surface import borrowed, loss_line, loss_surface
+from cptlib.learner import cpt_learner
+from cptlib.models.gguf import pretrained_model
+from cptlib.tasks.sql import ask_sql, sql_questions
+
+OUT = Path(__file__).parent/'results'/'real_surface.jsonl'
+ENDS = {'SQL alone': 0, 'SQL with text': .25} # name -> share of general text
+SOURCES = ('reference', 'library', 'sql')
+ROWS, SIZE, ASKED, LR = 8, 7, 48, 1e-3
+
+@dataclass(frozen=True)
+class Run:
+    "All of a seed."
+    name:str='surface'
+
+def adapter_of(model):
+    "The weights that are trained."
+    return {key: p.detach().clone() for key, p in model.named_parameters() if p.requires_grad}
+
+class KeepPath(Callback):
+    "Keeps the adapter every few steps."
+    def __init__(self, every=5): self.every, self.points = every, []
+
+    def after_batch(self):
+        if self.training and (self.train_iter % self.every) == 0:
+            self.points.append(adapter_of(self.model))
+
+def trained(name, seed, steps, train, valid, device):
+    "Train one end: the learner, the adapter before training, and its path."
+    set_seed(seed)
+    way = Way(name, ENDS[name])
+    mixture = Mixture(train, schedule_of(way), BS, steps, seed=seed)
+    learn = cpt_learner('smollm2', mixture, valid, every=steps, lr=LR, rows=2, adapter='lora',
+                        bf16=False, device=device)
+    start, path = adapter_of(learn.model), KeepPath()
+    with learn.quietly(): learn.fit_cpt(cbs=path)
+    return learn, start, path.points
+
+def answers_between(lm, start, end, shares):
+    "Share of right SQL answers on the line between two adapters."
+    questions, right = sql_questions(ASKED, 'valid'), {}
+    with borrowed(lm, start):
+        for share in shares:
+            put_weights(lm, {key: torch.lerp(start[key], end[key], share) for key in start})
+            right[share] = round(float(ask_sql(lm, questions).right.mean()), 4)
+    return right
+
+def line_of(lm, loader, a, b, points):
+    "What is measured on the line between two points, as plain Python."
+    line = loss_line(lm, loader, {a: points[a], b: points[b]}, 5)
+    return dict(losses=line.losses.round(5).to_dict('list'), shares=line.losses.index.tolist(),
+                table=line.table().round(5).to_dict('index'), gain=list(line.gain()),
+                text=str(line))
+
+def run(seed, steps, train, valid, device='cpu'):
+    "Everything measured, as plain Python."
+    begin = time.perf_counter()
+    points, paths = {}, {}
+    for name in ENDS:
+        learn, start, path = trained(name, seed, steps, train, valid, device)
+        before = points.setdefault('start', start)
+        if any(not torch.equal(before[key], start[key]) for key in start):
+            raise RuntimeError('the two adapters do not begin alike')
+        points[name], paths[name] = path[-1], path
+    print(f'trained, {time.perf_counter() - begin:.0f} s', flush=True)
+
+    lm, held_out = learn.model, [s for s in valid if s.name in SOURCES]
+    loader = ValidLoader(held_out, BS, ROWS)
+    surface = loss_surface(lm, loader, points, SIZE, paths=paths)
+    print(f'surface, {time.perf_counter() - begin:.0f} s', flush=True)
+    alone, text = ENDS
+    lines = [line_of(lm, loader, a, b, points) for a, b in ((alone, text), ('start', alone))]
+    right = answers_between(lm, points['start'], points[alone], (0., .25, .5, .75, 1.))
+    routes = {name: dict(path=route.table.round(5).to_dict('list'), outside=route.outside,
+                         length=route.length) for name, route in surface.routes.items()}
+    return dict(steps=steps, lr=LR, grid=surface.grid.round(5).to_dict('list'),
+                corners=surface.plane.corners().round(5).to_dict('index'),
+                table=surface.table().round(5).to_dict('index'), routes=routes,
+                between_ends=lines[0], from_start=lines[1], right=right,
+                seconds=round(time.perf_counter() - begin))
+
+def main():
+    parser = arguments(__doc__, OUT)
+    parser.set_defaults(seeds=1)
+    parser.add_argument('--steps', type=int, default=25)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = AutoTokenizer.from_pretrained(pretrained_model('smollm2'))
+        train, valid = sources_of(tokenizer, Path(folder))
+        for one, seed in missing(args, [Run()]):
+            result = run(seed, args.steps, train, valid, args.device)
+            store(args, one.name, seed, result)
+            print(seed, result['between_ends']['text'], result['right'], flush=True)
+
+if __name__ == '__main__': main()
