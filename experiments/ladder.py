@@ -3,10 +3,11 @@
     python experiments/ladder.py [--seeds 3] [--out FILE] [--folder FOLDER] [--threads 1]
 
 GPTs of five sizes, .1 to 9.8 million parameters (rows of 96 bytes, batches of 16 rows) learn the
-embedded prose for 150 steps. From there each is taught code by six recipes, for 50 steps: fine-tuning, replay of 5, 25 and 50 %,
-three stages, and continued pre-training. All recipes of a size have the same peak learning rate,
-.003 at width 64 and less at larger widths, by the square root of the width. Gained is the change
-in accuracy on code, kept that on prose, and the score is their sum.
+embedded prose for 150 steps. From there each is taught code by six recipes, for 50 steps:
+fine-tuning, replay of 5, 25 and 50 %, three stages, and continued pre-training. All recipes of a
+size have the same peak learning rate, .003 at width 64 and less at larger widths, by the square
+root of the width. Gained is the change in accuracy on code, kept that on prose, and the score is
+their sum.
 
 Predictions, written before the first run:
 
