@@ -4,8 +4,8 @@ Every page is opened twice: at desktop width over HTTP under a sub-path, as on P
 width in dark mode from a file:// folder. We look for console errors, missing files, leaking
 markup, headings out of order, pictures that are not drawn or not described, pages wider than the
 window, code that scrolls sideways at desktop width, and whatever axe-core calls serious or
-critical. Then we check the links within the site, and what the search finds first. `--every 3`
-opens a third of the pages, other ones at each commit. Chromium comes from the system
+critical. Then we check the links within the site, and what the search finds first. `--every 5`
+opens a fifth of the pages, other ones at each commit. Chromium comes from the system
 (`apt-get install chromium`) or from CHROMIUM. The last line counts.
 """
 import argparse, functools, os, re, shutil, subprocess, sys, threading

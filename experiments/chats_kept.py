@@ -33,7 +33,6 @@ Predictions, written before the first run:
 
 One line of JSON per run is appended to the results. Runs that are there already are skipped.
 """
-import json
 import random
 import re
 import tempfile
@@ -56,6 +55,7 @@ from cptlib.learner import cpt_learner
 from cptlib.models.adapter import open_for_training
 from cptlib.models.generate import complete
 from cptlib.models.gguf import pretrained_model
+from cptlib.models.self_replay import own_chats
 from cptlib.tasks.questions import ask_choices, country_questions, known_share
 
 OUT = Path(__file__).parent/'results'/'chats_kept.jsonl'
@@ -103,14 +103,9 @@ def asked(lm, texts, max_new):
 
 def own_answers(lm, held_out):
     "Conversations of our questions and the model's answers, made once."
-    file = cache_dir()/f'chats-kept-{"valid" if held_out else "train"}.json'
-    if not file.exists():
-        texts = questions(held_out)
-        pairs = zip(texts, asked(lm, texts, ANSWER))
-        chats = [[dict(role='user', content=q), dict(role='assistant', content=a.strip())]
-                 for q, (a, ends) in pairs if ends and a.strip()]
-        file.write_text(json.dumps(chats))
-    return json.loads(file.read_text())
+    path = cache_dir()/f'chats-kept-{"valid" if held_out else "train"}'
+    return own_chats(lm, lm.tokenizer, path, questions=questions(held_out), max_new=ANSWER,
+                     temperature=0, keep=1)
 
 # instructions that a program can check
 

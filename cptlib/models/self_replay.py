@@ -347,19 +347,23 @@ def draw_turns(
     return turns
 
 # %% ../../nbs/models/09_self_replay.ipynb #36e10f29
-def _drawn_chats(model, template, turns, how, n, batch, max_new):
+def _ask_itself(model, tok, turns, draw, n, batch):
+    "Let a model write questions."
+    first = first_tokens(model, turns.question, n, tok.vocab_size, batch, tok.control_tokens)
+    asked = draw([[*turns.question, int(t)] for t in first], turns.asked)
+    questions = []
+    for t, turn in zip(first, asked):
+        if turn is not None: questions.append(tok.decode([t]).lstrip() + turn[0])
+    return [q for q in questions if q.strip()]
+
+def _drawn_chats(model, template, turns, how, given, n, batch, max_new):
     "Draw a batch of chats: dictionaries with the messages and the answer's likelihood."
     tok, device = template.tok, next(model.parameters()).device
     generator = how.generator(device, batch)
     draw = partial(draw_turns, model, tok, max_new=max_new, temperature=how.temperature,
                    top_p=how.top_p, generator=generator)
-    first = first_tokens(model, turns.question, n, tok.vocab_size, batch, tok.control_tokens)
-    prompts = [[*turns.question, int(t)] for t in first]
-    asked = draw(prompts, turns.asked)
-    questions = []
-    for t, turn in zip(first, asked):
-        if turn is not None: questions.append(tok.decode([t]).lstrip() + turn[0])
-    messages = [[dict(role='user', content=q)] for q in questions if q.strip()]
+    questions = _ask_itself(model, tok, turns, draw, n, batch) if given is None else given
+    messages = [[dict(role='user', content=q)] for q in questions]
     if not messages: return []
     answers = draw([_ids(tok, template.text(m, prompt=True)) for m in messages], turns.answered)
     chats = []
@@ -381,11 +385,21 @@ def _chosen_chats(folder, how):
     usable = max(1, math.ceil(len(np.unique(hashes))*how.keep))
     return [chats[i]['messages'] for i in chosen_rows(hashes, scores, usable)]
 
+def _checked_questions(questions):
+    "Raises ValueError for anything but a list of texts."
+    if isinstance(questions, str) or not len(questions):
+        raise ValueError(f'questions={questions!r:.40}: give a list of texts, one or more')
+    for i, question in enumerate(questions):
+        if isinstance(question, str) and question.strip(): continue
+        raise ValueError(f'question {i} is {question!r:.40}; give a text that is not empty')
+    return list(questions)
+
 def own_chats(
     model, # `CausalLM` of an instruct model, or a module from token ids to logits
     tokenizer, # the model's
     path, # folder to make
-    chats:int=256, # chats to draw; some do not end, and some are left out
+    chats:int=256, # chats to draw, if you give no questions
+    questions:list=None, # texts to answer, each once (default: the model asks itself)
     template:str=None, # Jinja template (default: the tokenizer's own, or ChatML)
     max_new:int=192, # most tokens of a question, and of an answer
     keep:float=.9, # share of the chats to keep: those whose answers have the most usual likelihoods
@@ -395,10 +409,15 @@ def own_chats(
     bs:int=16, # chats to draw at a time
     overwrite:bool=False, # replace other chats at `path`?
 )->list: # conversations, for `Source.from_chats`
-    """Let an instruct model ask itself and answer. An interrupted call continues where it was.
+    """Let an instruct model answer questions, yours or its own.
 
-    Raises ValueError if no chat ends, and FileExistsError if something else is at `path`."""
+    Answers that do not end are left out. An interrupted call continues where it was. Raises
+    ValueError if no chat ends or a question is empty, and FileExistsError if something else is at
+    `path`."""
     check_continues(model, 'own_chats')
+    if questions is not None:
+        questions = _checked_questions(questions)
+        chats = len(questions)
     path, template = Path(path), ChatTemplate(tokenizer, template)
     how = _Settings(path.name, tokenizer, 1, chats, 1, temperature, top_p, seed, bs)
     how.keep = as_number(keep, 'keep', 0, 1)
@@ -406,6 +425,7 @@ def own_chats(
     turns = _turns(template)
     want = how.facts() | dict(model=weights_hash(model), template=template.template,
                               max_new=max_new)
+    if questions is not None: want['questions'] = questions
     about = json.dumps(want, sort_keys=True)
     if (path/'about.json').is_file():
         if (path/'about.json').read_text() == about:
@@ -416,7 +436,8 @@ def own_chats(
     with new_folder(path, overwrite, about) as folder:
         growing = _Growing(folder, ['drawn'])
         for batch, first, stop in _batches(growing, how.n, how.bs, how.name, 'chats'):
-            drawn = _drawn_chats(model, template, turns, how, stop - first, batch, max_new)
+            given = None if questions is None else questions[first:stop]
+            drawn = _drawn_chats(model, template, turns, how, given, stop - first, batch, max_new)
             lines = ''.join(json.dumps(chat) + '\n' for chat in drawn)
             growing.add(stop, drawn=np.frombuffer(lines.encode(), np.uint8))
         growing.close()
