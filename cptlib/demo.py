@@ -294,7 +294,7 @@ def _about_run(demo):
     return (f"<p>Seed {result['seed']}; {size.base_steps} base steps, {size.steps} steps a way, "
             f"batches of {size.bs} rows of 96 bytes, {parameters:,} parameters; "
             f"{seconds:.0f} s on {html_text(machine['platform'])}, "
-            f"{machine['threads']} threads, Python {machine['python']}, "
+            f"threads: {machine['threads']}, Python {machine['python']}, "
             f"PyTorch {machine['torch']}.</p>")
 
 def report_html(

@@ -38,7 +38,7 @@ from .tasks.sql import ask_sql, sql_questions
 @dataclass(frozen=True)
 class SkillSize:
     "The size of the demonstration."
-    steps:int=40 # steps of each way of training
+    steps:int=25 # steps of each way of training
     bs:int=4 # rows in a batch
     row_len:int=256 # tokens of a row
     examples:int=2400 # questions to train on, each with its query
@@ -54,7 +54,7 @@ class SkillSize:
         return cls(steps=4, examples=200, asked=4, countries=8, rows=4, clunk_rows=48, clunk_len=32)
 
 WAYS = {'SQL alone': 0., 'SQL with 25 % general text': .25} # name -> share of general text
-RATES = {'lora': 5e-4, None: 5e-5} # peak learning rate with an adapter, and of all weights
+RATES = {'lora': 1e-3, None: 1e-4} # peak learning rate with an adapter, and of all weights
 
 # %% ../nbs/10_skill_demo.ipynb #5cd1a0a4
 @dataclass
@@ -161,7 +161,7 @@ def clunk_run(
     steps = 3*len(rows['epochs'])//size.bs
     mixture = Mixture([rows[condition]], dict(prose=1), size.bs, steps, seed=seed)
     probe = dict(prose=rows['unseen']) if condition == 'epochs' else None
-    learn = cpt_learner(model, mixture, [rows['unseen']], every=steps//3, lr=2*RATES[adapter],
+    learn = cpt_learner(model, mixture, [rows['unseen']], every=steps//3, lr=RATES[adapter],
                         rows=size.rows, adapter=adapter, probe=probe)
     with learn.quietly(bar): learn.fit_cpt(shape='constant')
     return learn
@@ -318,4 +318,4 @@ def about_machine(
     how, here = demo.adapter or 'all weights', machine()
     return (f'Model {Path(str(demo.model)).name}, {how}, seed {demo.seed}, {demo.size.steps} steps '
             f'of {demo.size.bs*demo.size.row_len:,} tokens a way; {seconds:.0f} s on '
-            f"{here['processor']}, {here['threads']} threads, PyTorch {here['torch']}.")
+            f"{here['processor']}, threads: {here['threads']}, PyTorch {here['torch']}.")

@@ -9,6 +9,9 @@ adapter. At each of 49 positions we measure the loss on 8 held-out rows of the l
 of library code, and of SQL chats. On the line from the start to SQL alone, which makes the adapter
 smaller, the model also answers 48 questions, by running its queries.
 
+A third training is like SQL with text, at a constant learning rate. It ends either as it is, or as
+the mean of its last three points, which are five steps apart.
+
 Predictions, written before the first run:
 
 1. There is no wall between the two ends: the barrier is below 0.02 nats for every source.
@@ -18,6 +21,9 @@ Predictions, written before the first run:
    40 % of what the reference lost.
 4. There, the model gives at least half as many right answers as at the end.
 5. Where the loss on the reference is lowest, the SQL loss is at least 0.1 nats above its lowest.
+6. At the constant rate, the mean of the last three points has a lower mean loss over the sources
+   than the end, and is within 0.02 nats of the run whose rate decays. It answers as many questions
+   rightly as the end, or more.
 
 One line of JSON per seed is appended to the results. Seeds that are there already are skipped.
 """
@@ -32,6 +38,7 @@ from real_clunk import arguments, missing, store
 from sql_skill import BS, Way, schedule_of, sources_of
 from transformers import AutoTokenizer
 
+from cptlib.callback.accuracy import evaluate
 from cptlib.callback.averages import put_weights
 from cptlib.data.loader import ValidLoader
 from cptlib.data.mixture import Mixture
@@ -42,6 +49,7 @@ from cptlib.tasks.sql import ask_sql, sql_questions
 
 OUT = Path(__file__).parent/'results'/'real_surface.jsonl'
 ENDS = {'SQL alone': 0, 'SQL with text': .25} # name -> share of general text
+SHARES = .25, .5, .75, 1. # positions on the line from the start to SQL alone
 SOURCES = ('reference', 'library', 'sql')
 ROWS, SIZE, ASKED, LR = 8, 7, 48, 1e-3
 
@@ -62,7 +70,7 @@ class KeepPath(Callback):
         if self.training and (self.train_iter % self.every) == 0:
             self.points.append(adapter_of(self.model))
 
-def trained(name, seed, steps, train, valid, device):
+def trained(name, seed, steps, train, valid, device, shape='cosine'):
     "Train one end: the learner, the adapter before training, and its path."
     set_seed(seed)
     way = Way(name, ENDS[name])
@@ -70,17 +78,30 @@ def trained(name, seed, steps, train, valid, device):
     learn = cpt_learner('smollm2', mixture, valid, every=steps, lr=LR, rows=2, adapter='lora',
                         bf16=False, device=device)
     start, path = adapter_of(learn.model), KeepPath()
-    with learn.quietly(): learn.fit_cpt(cbs=path)
+    with learn.quietly(): learn.fit_cpt(shape=shape, cbs=path)
     return learn, start, path.points
 
-def answers_between(lm, start, end, shares):
-    "Share of right SQL answers on the line between two adapters."
-    questions, right = sql_questions(ASKED, 'valid'), {}
-    with borrowed(lm, start):
-        for share in shares:
-            put_weights(lm, {key: torch.lerp(start[key], end[key], share) for key in start})
-            right[share] = round(float(ask_sql(lm, questions).right.mean()), 4)
-    return right
+def right_at(lm, weights):
+    "Share of right SQL answers with some weights."
+    with borrowed(lm, weights):
+        put_weights(lm, weights)
+        answers = ask_sql(lm, sql_questions(ASKED, 'valid'))
+    return round(float(answers.right.mean()), 4)
+
+def between(a, b, share):
+    "Weights on the line from one adapter to another."
+    return {key: torch.lerp(a[key], b[key], share) for key in a}
+
+def mean_of(points):
+    "The mean of some adapters."
+    return {key: torch.stack([p[key] for p in points]).mean(0) for key in points[0]}
+
+def measured(lm, loader, weights):
+    "Losses and accuracies, and right SQL answers, with some weights."
+    with borrowed(lm, weights):
+        put_weights(lm, weights)
+        table = evaluate(lm, loader)[['loss', 'accuracy']]
+    return table.round(5).to_dict('index') | dict(right=right_at(lm, weights))
 
 def line_of(lm, loader, a, b, points):
     "What is measured on the line between two points, as plain Python."
@@ -107,13 +128,18 @@ def run(seed, steps, train, valid, device='cpu'):
     print(f'surface, {time.perf_counter() - begin:.0f} s', flush=True)
     alone, text = ENDS
     lines = [line_of(lm, loader, a, b, points) for a, b in ((alone, text), ('start', alone))]
-    right = answers_between(lm, points['start'], points[alone], (0., .25, .5, .75, 1.))
+    right = {share: right_at(lm, between(points['start'], points[alone], share))
+             for share in SHARES}
+    print(f'lines, {time.perf_counter() - begin:.0f} s', flush=True)
+    *_, path = trained(text, seed, steps, train, valid, device, 'constant')
+    ends = dict(decayed=points[text], constant=path[-1], merged=mean_of(path[-3:]))
+    averages = {name: measured(lm, loader, weights) for name, weights in ends.items()}
     routes = {name: dict(path=route.table.round(5).to_dict('list'), outside=route.outside,
                          length=route.length) for name, route in surface.routes.items()}
     return dict(steps=steps, lr=LR, grid=surface.grid.round(5).to_dict('list'),
                 corners=surface.plane.corners().round(5).to_dict('index'),
                 table=surface.table().round(5).to_dict('index'), routes=routes,
-                between_ends=lines[0], from_start=lines[1], right=right,
+                between_ends=lines[0], from_start=lines[1], right=right, averages=averages,
                 seconds=round(time.perf_counter() - begin))
 
 def main():

@@ -168,7 +168,7 @@ def even_passes(
     steps:int, # steps of the training
     every:int, # steps between two validations that you would like
 )->int: # the largest number from `every`/2 to `every` that divides `steps`; without one, `every`
-    "Steps between two validations that add up to those of the training, if there are such."
+    "Steps between two validations that add up to those of the training, if such a number exists."
     every = min(every, steps)
     lowest = (every + 1)//2
     for k in range(every, lowest - 1, -1):

@@ -280,7 +280,7 @@ class Tally:
     def quantile(self,
         q:float, # 0 to 1
     )->int: # -1 if nothing was counted
-        "Return the smallest number that at least this share of all does not exceed."
+        "Return the smallest number with at least the share `q` of all at or below it."
         below = self.counts.cumsum()
         if not len(below) or not below[-1]: return -1
         return int(np.searchsorted(below, max(q*below[-1], 1)))

@@ -605,7 +605,7 @@ def prepare_dataset(
     row_len:int, # tokens that the model reads in a row; joined rows share one token with the next
     column:str=None, # column of the texts (default: 'text', or the one with the longest texts)
     quality:str=None, # column with one number per text
-    num_proc:int=None, # processes to tokenize on (default: this one)
+    num_proc:int=None, # processes to tokenize on (default: this one); streams use only this one
     overwrite:bool=False, # replace a source at `path` that differs?
     packing:str=None, # 'best-fit': cut few documents, pad rows; None: join all, cut at row ends
     split:str=None, # which split, if there are several

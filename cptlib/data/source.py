@@ -218,7 +218,7 @@ def decode(self:Source,
 @patch(cls_method=True)
 def open(cls:Source,
     path, # folder of the source
-    check:bool=None, # True: hash the content; False: sizes only; None: hash files touched since
+    check:bool=None, # True: hash all; False: sizes only; None: hash files modified since the last
     tokenizer=None, # the one that made the source, to decode rows
 )->Source:
     """Open the source in the folder `path`.

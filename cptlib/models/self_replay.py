@@ -521,8 +521,8 @@ def of(cls:Predictions,
 )->Predictions:
     """Store what a model predicts for each row of a source, or find that it is there already.
 
-    Raises ValueError for a `k` beyond the vocabulary, and FileExistsError if something else is at
-    `path`, and ValueError for an encoder. An interrupted call continues where it was."""
+    An interrupted call continues where it was. Raises ValueError for a `k` beyond the vocabulary
+    and for an encoder, and FileExistsError if something else is at `path`."""
     check_continues(model, 'Predictions.of')
     vocab = model_vocabulary(model)
     if vocab is None: raise ValueError(f'{type(model).__name__} does not say how large its '

@@ -73,7 +73,7 @@ def _question(record, where):
     return Question(prompt, choices, letters.index(record['answer']))
 
 def read_questions(
-    path, # file with a JSON object a line: 'prompt', 'A' to 'E', 'answer'
+    path, # file with a JSON object a line: 'prompt', 'A' and so on up to 'J', 'answer'
 )->list: # `Question`s
     "Read questions. Raises ValueError naming the line that cannot be read."
     questions = []
