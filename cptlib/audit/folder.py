@@ -114,7 +114,8 @@ def _clunk(path):
     "What the log says about a clunk."
     try: report = read_log(path).detect()
     except ValueError as e: return Finding('clunk', 'unseen', str(e).splitlines()[0].rstrip('.'))
-    level = 'note' if report.found else 'fine'
+    silent = report.verdict in ('none', 'nothing repeated')
+    level = 'note' if report.found else 'fine' if silent else 'unseen'
     return Finding('clunk', level, report.verdict.splitlines()[0].rstrip('.'))
 
 def audit_folder(

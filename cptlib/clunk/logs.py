@@ -650,8 +650,8 @@ def _averaged(series):
     first = np.flatnonzero(np.diff(step, prepend=np.nan) != 0)
     counts = np.diff(np.append(first, len(step)))
     out = {want: np.add.reduceat(values, first)/counts for want, values in series.items()}
-    return out, (f'Several rows of the same step ({int(np.median(counts))} at a step) '
-                 f'were averaged: {len(step)} rows are {len(first)} points.')
+    return out, (f'Rows of the same step (up to {int(counts.max())}) were averaged: '
+                 f'{len(step)} rows are {len(first)} points.')
 
 def _counted_on(series):
     "Make steps that start over with each epoch go on."
@@ -875,8 +875,9 @@ def _about_points(log, number, length, left_out):
     if n < 10:
         better = max(1, int(length.fit.length if length.fit else n*every)//60)
         points = f'{n} points' if n > 1 else 'One point'
+        often = 'each step' if better == 1 else f'every {better} steps or less, best each of them'
         return (f'{points} an epoch: too few to test each boundary, which needs 10, better 60. '
-                f'Log every {better} steps or less (logging_steps), best each of them.')
+                f'Log {often} (logging_steps).')
     if every == 1: return ''
     straddling = f' {left_out} that may straddle a boundary were left out.' if left_out else ''
     return (f'A loss for every {every} steps: the size of a step down and its p-value hold, '

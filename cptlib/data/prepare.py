@@ -180,8 +180,9 @@ def _can_draw(): return IN_NOTEBOOK or sys.stdout.isatty()
 
 def _with_lines(items, total, name, what='documents'):
     "Yield `items`, and print a line about the progress now and then: for scripts and logs."
-    of, last = f' of {total:,}' if total else '', time.time()
+    of, last = f' of {total:,}' if total else '', None
     for n, item in enumerate(items, 1):
+        last = last or time.time() # do not count the wait for the first item
         yield item
         if time.time() - last < LOG_EVERY: continue
         last = time.time()

@@ -331,21 +331,21 @@ def curate(
 
     def low_part(t): return (first + (last - first)*t/knots[-1])[:, None]
 
-    split_names, columns = [], []
+    split_names, columns, droppable = [], [], []
     for i, name in enumerate(s.names):
         whole = [s.weights(t)[:, i:i+1] for t in (begins, ends)]
+        streams = [f'{name}:low', f'{name}:high'] if name in names else [name]
+        split_names += streams
+        if name in s.droppable: droppable += streams
         if name not in names:
-            split_names.append(name)
             columns.append(whole)
             continue
         low = [low_part(t) for t in (begins, ends)]
-        split_names += [f'{name}:low', f'{name}:high']
         columns.append([w*part for w, part in zip(whole, low)])
         columns.append([w*(1 - part) for w, part in zip(whole, low)])
     start, end = (np.hstack(side) for side in zip(*columns))
     floor = s.floor*min(first, last, 1 - first, 1 - last)
-    droppable = tuple(n for n in split_names if n.split(':')[0] in s.droppable)
-    return Schedule(tuple(split_names), knots, start, end, s.unit, floor, droppable)
+    return Schedule(tuple(split_names), knots, start, end, s.unit, floor, tuple(droppable))
 
 # %% ../../nbs/data/07_schedule.ipynb #3e85ffd7
 @patch

@@ -212,7 +212,7 @@ def decode(self:Source,
     if self.tokenizer is None:
         raise ValueError(f'Source {self.name!r}: no tokenizer to decode with; '
                          'use Source.open(path, tokenizer=...)')
-    return Tokenizer(self.tokenizer).decode(unmark(self.view[i]).ids)
+    return Tokenizer(self.tokenizer).decode(unmark(self[i]).ids)
 
 # %% ../../nbs/data/05_source.ipynb #97f561e6
 @patch(cls_method=True)
@@ -344,10 +344,17 @@ def _shard_fault(first, shard):
                 'prepare all with it or none')
     return None
 
+def _check_folder_of(source):
+    "Raises ValueError for a source without a folder that another one could refer to."
+    if source.path is not None: return
+    raise ValueError(f'Source {source.name!r} is read from a dataset in place, so it has no '
+                     'folder; make one with Source.from_rows')
+
 def _check_shards(name, shards):
     "Raises ValueError naming the first shard that does not fit the others."
     if not shards:
         raise ValueError(f'Source {name!r}: no shards to join; give the folders of at least one')
+    for shard in shards: _check_folder_of(shard)
     paths = [s.path.resolve() for s in shards]
     twice = [p for p in paths if paths.count(p) > 1]
     if twice:
@@ -481,6 +488,7 @@ def rated(self:Source,
 
     Raises ValueError unless there is a finite number for each row.
     """
+    _check_folder_of(self)
     name = name or self.name
     if callable(quality): quality = [quality(self.decode(i)) for i in range(len(self))]
     quality = row_quality(name, quality, len(self))

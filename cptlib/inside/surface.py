@@ -54,8 +54,8 @@ def weights_at(
         return read_snapshot(path)[0]['model']
     if isinstance(point, nn.Module): point = point.state_dict()
     if not isinstance(point, Mapping):
-        raise TypeError(f'a point is a model, a dict of its weights or a checkpoint, and not a '
-                        f'{type(point).__name__}')
+        raise TypeError(f'a point is a model, a dict of its weights or a checkpoint, and not of '
+                        f'type {type(point).__name__}')
     return {name: t.detach().to('cpu', copy=True) for name, t in point.items()}
 
 # %% ../../nbs/inside/00_surface.ipynb #b50d2211
@@ -142,7 +142,7 @@ class Plane:
         products = [_inner(end, weights, origin) for end in ends]
         x, y = np.linalg.solve(self.lower, products)
         squared = _inner(weights, weights, origin) - x*x - y*y
-        return Position(float(x), float(y), max(squared, 0.)**.5)
+        return Position(float(x), float(y), float(max(squared, 0.)**.5))
 
     def weights(self,
         x:float, # coordinates on the plane

@@ -134,14 +134,14 @@ def open_adapted(
     folders, # folder of an adapter, or {name: folder}
     base=None, # model to put it on (default: the base that the adapter names)
     trainable:bool=False, # train the first adapter further
-    **kwargs, # passed on to `open_model`
+    **kwargs, # passed on to `open_model` or `open_encoder`
 )->PretrainedLM: # with the first adapter active
     "Open a model with adapters from folders."
     peft = _peft()
     folders = folders if isinstance(folders, dict) else dict(default=folders)
     (name, first), *rest = folders.items()
     base = base or peft.PeftConfig.from_pretrained(str(first)).base_model_name_or_path
-    lm = open_model(base, **kwargs)
+    lm = (open_encoder if is_encoder(base) else open_model)(base, **kwargs)
     lm.model = peft.PeftModel.from_pretrained(
         lm.model, str(first), adapter_name=name, is_trainable=trainable)
     for other, folder in rest: lm.model.load_adapter(str(folder), adapter_name=other)

@@ -141,10 +141,16 @@ def _base_name(lm):
         return local.name, False
     return name, True
 
+def _kinds(lm):
+    "What kinds of adapter a model has, in small letters."
+    configs = lm.model.peft_config.values()
+    kinds = ['dora' if getattr(c, 'use_dora', False) else c.peft_type.value for c in configs]
+    return sorted({kind.lower() for kind in kinds})
+
 def _front_matter(lm, adapted, about):
     "Write the YAML that the Hub reads: base model, library and tags."
     tags = ['continued-pretraining', 'cptlib']
-    if adapted: tags.append('lora')
+    if adapted: tags += _kinds(lm)
     base, on_hub = _base_name(lm)
     library = 'peft' if adapted else 'transformers'
     data = ModelCardData(library_name=library, base_model=base if on_hub else None,
