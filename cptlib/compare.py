@@ -76,13 +76,13 @@ def run_recipe(
     bs:int=32, # rows in a batch
     seed:int=0, # seed of the order of rows
     rows:int=None, # validation rows per source (default: all)
-    evals:int=4, # validations during training
+    evals:int=4, # validations during training; another number if these do not divide the steps
     wd:float=.1, # weight decay of matrices
     device=None, # where to train (default: fastai's choice)
 )->dict: # 'names', 'steps', 'accuracy', 'loss', 'delivered', 'seconds', 'callbacks'
     """Train from `model` by one recipe.
 
-    'accuracy' and 'loss' are [evals + 1, sources]. All values are plain Python, ready for JSON.
+    'accuracy' and 'loss' are [validations + 1, sources]. All values are plain Python, ready for JSON.
     """
     set_seed(seed)
     mix = Mixture(sources, recipe.schedule, bs, steps, seed=seed)
@@ -92,10 +92,11 @@ def run_recipe(
     settings |= dict(every=math.ceil(steps/evals), lr=lr, rows=rows, device=device)
     callbacks = [make() for make in recipe.callbacks]
     learn = cpt_learner(model, mix, valid, cbs=callbacks, **settings)
+    passes = math.ceil(steps/len(learn.dls.train))
     start = [p.detach().clone() for p in model.parameters()]
     with learn.quietly():
         began = time.perf_counter()
-        learn.fit(evals, lr=lrs, wd=wds, cbs=rate_scheduler(lrs, recipe.rate))
+        learn.fit(passes, lr=lrs, wd=wds, cbs=rate_scheduler(lrs, recipe.rate))
         seconds = time.perf_counter() - began
     if recipe.average < 1: _average_with_start(learn, start, recipe.average)
     return _result(learn, seconds)

@@ -74,12 +74,12 @@ def cpt_learner(
     model, # module: token ids [rows, positions] -> logits; or a Hugging Face model, name or folder
     mixture:Mixture, # what to train on, and for how many steps
     valid:list, # validation `Source`s, measured once before training and then every `every` steps
-    every:int=None, # approximate steps between validations (default: a fifth of all steps)
+    every:int=None, # approximate batches between validations (default: a fifth of all)
     lr:float=1e-3, # peak learning rate
     wd:float=0.1, # weight decay of matrices; vectors have none
     clip:float=1.0, # largest gradient norm; None = no limit
     bf16:bool=None, # train in bfloat16 (default: where the hardware is fast at it)
-    rows:int=None, # validation rows per source, evenly spaced (default: 32,768 tokens of each)
+    rows:int=None, # validation rows per source, evenly spaced (default: 32,768 tokens, at least 32)
     guarded:list=None, # names of sources whose retention matters (default: all)
     probe:dict=None, # for `ClunkDetector`: source name -> similar `Source`, never trained on
     device=None, # where to train (default: fastai's choice)
@@ -105,6 +105,7 @@ def cpt_learner(
     if clip is not None: clip = as_number(clip, 'clip', 0, between=True)
     if every is not None: every = as_number(every, 'every', 1, whole=True)
     if step_tokens is not None: step_tokens = as_number(step_tokens, 'step_tokens', 1, whole=True)
+    n = accumulation(mixture, step_tokens) if step_tokens else 1 # batches per optimizer step
 
     device = device or default_device()
     bf16 = bf16_helps(device) if bf16 is None else bf16
@@ -116,7 +117,6 @@ def cpt_learner(
     check_weights(model, rounds=kwargs.get('opt_func') is adamw_bf16)
     check_model(model, [*mixture.sources, *valid])
 
-    n = accumulation(mixture, step_tokens) if step_tokens else 1 # batches per optimizer step
     if every is None: every = math.ceil(mixture.steps/5)
     every = n*even_passes(mixture.steps//n, math.ceil(every/n))
     ours = _callbacks(model, mixture, n, probe, guarded, clip, bf16)

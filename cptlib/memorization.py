@@ -178,7 +178,7 @@ class Setting(NamedTuple):
     base:torch.nn.Module # token ids [rows, positions] -> logits; each condition starts here
     new:np.ndarray # trained on, over and over; a multiple of 16 rows
     stream:np.ndarray # three times as many of the same kind, for what must not repeat
-    known:np.ndarray # what the base was trained on
+    known:np.ndarray # what the base was trained on; at least as many rows as `new`
     unseen:np.ndarray # of the same kind as `new`, never trained on
 
 # %% ../nbs/06_memorization.ipynb #3cf733ab
@@ -234,6 +234,9 @@ def _plan(order, setting, rng):
         new = _grammar(setting, rng, n)
         unseen = _grammar(setting, rng, len(unseen))
     rows = np.concatenate([new, setting.stream, setting.known])
+    if order == 'known' and len(setting.known) < 3*n:
+        raise ValueError(f"order 'known' takes {3*n:,} rows that the base knows, and there are "
+                         f'{len(setting.known):,}; give more, or fewer new rows')
     asked = _ORDERS[order](rng, n).reshape(-1, _HALF) # the rows under test
     def draw_known(): return 4*n + rng.integers(0, len(setting.known), asked.shape)
     replayed = draw_known() # drawn, since replay in epochs would clunk itself

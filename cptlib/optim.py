@@ -111,6 +111,7 @@ def adamw8bit(
     except ModuleNotFoundError as e:
         raise ModuleNotFoundError("adamw8bit needs bitsandbytes: "
                                   "pip install 'cptlib[qlora]'") from e
+    # bitsandbytes has an option 'alpha', which fastai would take for the second beta
     names = {name: ours for name, ours in pytorch_hp_map.items() if name != 'alpha'}
     return OptimWrapper(params, AdamW8bit, hp_map=names, lr=lr, betas=betas, eps=eps)
 
@@ -276,10 +277,14 @@ def cooldown(self:Learner,
 ):
     """Resume from the newest checkpoint in `path` with a falling learning rate.
 
-    Raises ValueError without a checkpoint, for one that does not fit, and for an unknown shape."""
+    Raises ValueError without a checkpoint, for one that does not fit, for an unknown shape, and if
+    `every` does not divide `steps`."""
     falling(0, shape) # an unknown shape fails before anything is loaded
     steps = as_number(steps, 'steps', 1, whole=True)
-    if every is not None: every = as_number(every, 'every', 1, whole=True)
+    if every is not None:
+        every = as_number(every, 'every', 1, whole=True)
+        if steps % every: raise ValueError(f'every={every} does not divide the {steps} steps; '
+                                           f'give one that does, such as {math.gcd(steps, every)}')
     found = Store(path, write=False).load()
     if found is None:
         raise ValueError(f"no checkpoint in {path}: train with Checkpoint({str(path)!r}) first")
@@ -301,7 +306,7 @@ def schedule_free(
     params, # lists of parameters
     lr:float, # learning rate after the warmup
     warmup_steps:int=0, # steps over which it rises
-    betas:tuple=(.9, .95), # weight of the average in the point of the gradients; as in `adamw`
+    betas:tuple=(.9, .95), # weight of the average in the gradients' point; 2nd beta of `adamw`
     **kwargs, # more arguments of `AdamWScheduleFree`
 )->OptimWrapper:
     "Make schedule-free AdamW for `ScheduleFree`. Raises ImportError without schedulefree."

@@ -134,6 +134,7 @@ def page_html(
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
             f'<title>{title}</title>{_style}')
     body = f'<h1>{title}</h1>{"".join(parts)}'
+    body = body.replace('<table', '<table tabindex="0"') # one that scrolls, for the keyboard
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
 
 # %% ../nbs/03_report.ipynb #6f9b6aea

@@ -263,7 +263,7 @@ def validate(self:CPTLearner,
     dl=None, # another loader
     cbs=None, # more callbacks
 )->list: # loss, and the metrics of the Learner
-    "Measure loss and metrics. Callbacks that follow a training, such as SaveModelCallback, rest."
+    "Measure loss and metrics, without callbacks that track a training, such as SaveModelCallback."
     follow = [cb for cb in self.cbs if isinstance(cb, TrackerCallback)]
     with self.removed_cbs(follow): return Learner.validate(self, ds_idx, dl, cbs)
 

@@ -201,13 +201,15 @@ def plot(self:AccuracyTracker,
     metric:str='accuracy', # or 'loss', 'topk', 'calibration_error'
     ax=None, # matplotlib axes (default: new ones)
 ): # matplotlib axes
-    "Draw `metric` of each source over the steps, dotted where it stood before training."
+    """Draw `metric` of each source over the steps, dotted where it stood before training.
+    Raises ValueError before a fit."""
     import matplotlib.pyplot as plt
+    records = self._measured()
     if ax is None: _, ax = plt.subplots(figsize=(6, 2.6), layout='constrained')
-    steps = [record['step'] for record in self.records]
+    steps = [record['step'] for record in records]
     for i, name in enumerate(self.names):
         color, marker = COLORS[i % 7], 'os^Dvx*'[i % 7]
-        y = [record[metric][i] for record in self.records]
+        y = [record[metric][i] for record in records]
         ax.plot(steps, y, marker=marker, ms=4, label=name, color=color)
         ax.axhline(y[0], ls=':', lw=1, color=color)
     ax.set(xlabel='step', ylabel=metric.replace('_', ' '))

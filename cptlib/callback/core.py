@@ -81,7 +81,7 @@ def announce(
 # %% ../../nbs/callback/00_core.ipynb #e7039c91
 @patch(as_prop=True)
 def row_losses(self:Learner)->torch.Tensor:
-    """Loss of each row of the current batch in nats, [rows], detached; computed once a prediction.
+    """Loss of each row of the current batch in nats, [rows], detached. Computed once per batch.
 
     NaN for a row without targets."""
     made_for, losses = self.__dict__.get('_rows', (None, None))

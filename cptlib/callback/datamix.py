@@ -279,8 +279,10 @@ def _plot_losses(self:DataMix, ax):
 
 @patch
 def plot(self:DataMix): # axes of the losses
-    "Draw the loss of each source with a tick where an epoch begins, and the shares delivered."
+    """Draw the loss of each source with a tick where an epoch begins, and the shares delivered.
+    Raises ValueError before a fit."""
     import matplotlib.pyplot as plt
+    if self.log.empty: raise ValueError('nothing delivered yet: call learn.fit first')
     _, (losses, shares) = plt.subplots(2, 1, figsize=(7, 4), layout='constrained',
                                        sharex=True, height_ratios=[2, 1])
     self._plot_losses(losses)

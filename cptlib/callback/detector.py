@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from fastai.learner import Recorder
 from fastcore.basics import patch, store_attr
+from fastprogress.fastprogress import ConsoleMasterBar
 
 from .core import Chunk, Event, LossReader, announce
 from ..clunk.detect import OnlineClunk
@@ -190,7 +191,8 @@ def _tell(self:ClunkDetector, b):
     step = self.streams[b.source].at[b.epoch - 1]
     announce(self.learn, Event(step, 'clunk', text, b.drop))
     bar = getattr(getattr(self.learn, 'progress', None), 'mbar', None)
-    if bar: bar.write(f'clunk: {text}')
+    begin = '\n' if isinstance(bar, ConsoleMasterBar) else '' # there the bar stands in the line
+    if bar: bar.write(f'{begin}clunk: {text}')
 
 @patch
 def _probe(self:ClunkDetector, ids):

@@ -99,7 +99,7 @@ class KeepPredictions(LeanCallback):
         for cb in self.learn.cbs:
             if isinstance(cb, AccumulateTargets): continue
             if not isinstance(cb, GradientAccumulation): continue
-            raise ValueError('KeepPredictions does not fit to GradientAccumulation, which has '
+            raise ValueError('KeepPredictions does not work with GradientAccumulation, which has '
                              'scaled the loss already; use cpt_learner(..., step_tokens=) instead')
 
     def after_loss(self):

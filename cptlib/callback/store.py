@@ -324,7 +324,7 @@ def save(self:Store,
     step:int, # steps done
     parts:dict, # {name of the part: what `snapshot` made of it}
     loss:float=None, # validation loss, if it was just measured
-    lasting=(), # names of parts whose name is given once: checkpoints share their files
+    lasting=(), # names of parts that never change: checkpoints share their files
 ):
     "Write a checkpoint in the background, once the one before is written."
     self.wait()

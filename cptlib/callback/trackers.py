@@ -450,7 +450,7 @@ class Track(LossReader):
         to, # 'csv', 'tensorboard', 'wandb', 'mlflow', 'trackio', a `Tracker`, or a list of these
         name:str=None, # name of the run (default: date and time)
         every:int=10, # steps of a window, over which training figures are averaged
-        **kwargs, # arguments of the tracker, such as `folder` or `project`
+        **kwargs, # arguments of the tracker, such as `folder`; each one named in a list gets them
     ):
         "Raises ValueError for an unknown name, ModuleNotFoundError for a missing library."
         self.every = as_number(every, 'every', 1, whole=True)

@@ -344,17 +344,10 @@ def _shard_fault(first, shard):
                 'prepare all with it or none')
     return None
 
-def _check_folder_of(source):
-    "Raises ValueError for a source without a folder that another one could refer to."
-    if source.path is not None: return
-    raise ValueError(f'Source {source.name!r} is read from a dataset in place, so it has no '
-                     'folder; make one with Source.from_rows')
-
 def _check_shards(name, shards):
     "Raises ValueError naming the first shard that does not fit the others."
     if not shards:
         raise ValueError(f'Source {name!r}: no shards to join; give the folders of at least one')
-    for shard in shards: _check_folder_of(shard)
     paths = [s.path.resolve() for s in shards]
     twice = [p for p in paths if paths.count(p) > 1]
     if twice:
@@ -486,9 +479,11 @@ def rated(self:Source,
 )->Source: # with the same rows; none is copied
     """Give each row another quality.
 
-    Raises ValueError unless there is a finite number for each row.
+    Raises ValueError unless there is a finite number for each row, and for an `ArrowSource`.
     """
-    _check_folder_of(self)
+    if self.path is None:
+        raise ValueError(f'Source {self.name!r} is read from a dataset in place, so it has no '
+                         'folder to refer to; give it a column with the quality')
     name = name or self.name
     if callable(quality): quality = [quality(self.decode(i)) for i in range(len(self))]
     quality = row_quality(name, quality, len(self))
