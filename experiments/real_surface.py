@@ -3,11 +3,11 @@
     python experiments/real_surface.py [--seeds 1] [--steps 25] [--threads 2] [--device cpu]
 
 SmolLM2-135M-Instruct learns SQL with LoRA twice, from one start: on SQL alone, and with 25 % of
-general text (`sql_skill.py` has the sources and the rows). Both at a peak rate of 1e-3, with 4 rows
-of 256 tokens a step. The plane goes through the start and both ends, in the coordinates of the
-adapter. At each of 49 positions we measure the loss on 8 held-out rows of the language reference,
-of library code, and of SQL chats. On the line from the start to SQL alone, which makes the adapter
-smaller, the model also answers 48 questions, by running its queries.
+general text. Questions, text and rates are those of `cpt-demo --model smollm2`, with 4 rows of 256
+tokens a step. The plane goes through the start and both ends, in the coordinates of the adapter. At
+each of 49 positions we measure the loss on 8 held-out rows of prose, of code, and of SQL chats. On
+the line from the start to SQL alone, which makes the adapter smaller, the model also answers 48
+questions, by running its queries.
 
 A third training is like SQL with text, at a constant learning rate. It ends either as it is, or as
 the mean of its last three points, which are five steps apart.
@@ -18,9 +18,9 @@ Predictions, written before the first run:
 2. Half way between the two ends, the mean loss over the sources does not differ clearly from that
    of the better end.
 3. Half way from the start to SQL alone, at least 60 % of the gain in SQL loss is there, and at most
-   40 % of what the reference lost.
+   40 % of what prose lost.
 4. There, the model gives at least half as many right answers as at the end.
-5. Where the loss on the reference is lowest, the SQL loss is at least 0.1 nats above its lowest.
+5. Where the loss on prose is lowest, the SQL loss is at least 0.1 nats above its lowest.
 6. At the constant rate, the mean of the last three points has a lower mean loss over the sources
    than the end, and is within 0.02 nats of the run whose rate decays. It answers as many questions
    rightly as the end, or more.
@@ -35,23 +35,23 @@ from pathlib import Path
 import torch
 from fastai.basics import Callback, set_seed
 from real_clunk import arguments, missing, store
-from sql_skill import BS, Way, schedule_of, sources_of
 from transformers import AutoTokenizer
 
 from cptlib.callback.accuracy import evaluate
 from cptlib.callback.averages import put_weights
 from cptlib.data.loader import ValidLoader
 from cptlib.data.mixture import Mixture
+from cptlib.data.schedule import constant
 from cptlib.inside.surface import borrowed, loss_line, loss_surface
 from cptlib.learner import cpt_learner
 from cptlib.models.gguf import pretrained_model
-from cptlib.tasks.sql import ask_sql, sql_questions
+from cptlib.skill_demo import RATES, SkillSize, skill_questions, skill_shares, skill_sources
+from cptlib.tasks.sql import ask_sql
 
 OUT = Path(__file__).parent/'results'/'real_surface.jsonl'
 ENDS = {'SQL alone': 0, 'SQL with text': .25} # name -> share of general text
 SHARES = .25, .5, .75, 1. # positions on the line from the start to SQL alone
-SOURCES = ('reference', 'library', 'sql')
-ROWS, SIZE, ASKED, LR = 8, 7, 48, 1e-3
+ROWS, POSITIONS, LR, QUESTIONS = 8, 7, RATES['lora'], SkillSize()
 
 @dataclass(frozen=True)
 class Run:
@@ -73,8 +73,9 @@ class KeepPath(Callback):
 def trained(name, seed, steps, train, valid, device, shape='cosine'):
     "Train one end: the learner, the adapter before training, and its path."
     set_seed(seed)
-    way = Way(name, ENDS[name])
-    mixture = Mixture(train, schedule_of(way), BS, steps, seed=seed)
+    shares = skill_shares(ENDS[name])
+    schedule = constant(shares, droppable=[source for source, share in shares.items() if not share])
+    mixture = Mixture(train, schedule, QUESTIONS.bs, steps, seed=seed)
     learn = cpt_learner('smollm2', mixture, valid, every=steps, lr=LR, rows=2, adapter='lora',
                         bf16=False, device=device)
     start, path = adapter_of(learn.model), KeepPath()
@@ -85,7 +86,7 @@ def right_at(lm, weights):
     "Share of right SQL answers with some weights."
     with borrowed(lm, weights):
         put_weights(lm, weights)
-        answers = ask_sql(lm, sql_questions(ASKED, 'valid'))
+        answers = ask_sql(lm, skill_questions(QUESTIONS, 'valid'))
     return round(float(answers.right.mean()), 4)
 
 def between(a, b, share):
@@ -122,9 +123,8 @@ def run(seed, steps, train, valid, device='cpu'):
         points[name], paths[name] = path[-1], path
     print(f'trained, {time.perf_counter() - begin:.0f} s', flush=True)
 
-    lm, held_out = learn.model, [s for s in valid if s.name in SOURCES]
-    loader = ValidLoader(held_out, BS, ROWS)
-    surface = loss_surface(lm, loader, points, SIZE, paths=paths)
+    lm, loader = learn.model, ValidLoader(valid, QUESTIONS.bs, ROWS)
+    surface = loss_surface(lm, loader, points, POSITIONS, paths=paths)
     print(f'surface, {time.perf_counter() - begin:.0f} s', flush=True)
     alone, text = ENDS
     lines = [line_of(lm, loader, a, b, points) for a, b in ((alone, text), ('start', alone))]
@@ -150,9 +150,9 @@ def main():
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = AutoTokenizer.from_pretrained(pretrained_model('smollm2'))
-        train, valid = sources_of(tokenizer, Path(folder))
+        sources = skill_sources(tokenizer, Path(folder), QUESTIONS)
         for one, seed in missing(args, [Run()]):
-            result = run(seed, args.steps, train, valid, args.device)
+            result = run(seed, args.steps, sources.train, sources.valid, args.device)
             store(args, one.name, seed, result)
             print(seed, result['between_ends']['text'], result['right'], flush=True)
 

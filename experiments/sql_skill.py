@@ -95,7 +95,7 @@ def sources_of(tokenizer, folder):
 def measure(lm, valid):
     "Everything that we ask of a model, as plain Python."
     start = time.perf_counter()
-    size = SkillSize(bs=BS, asked=ASKED, countries=100, rows=ROWS)
+    size = SkillSize(bs=BS, level=4, asked=ASKED, countries=100, rows=ROWS)
     found = measure_skill(lm, SkillSources([], valid), size)
     return found | dict(seconds=round(time.perf_counter() - start))
 
