@@ -132,7 +132,7 @@ def page_html(
     title = html_text(title)
     head = ('<meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            f'<title>{title}</title>{_style}')
+            f'<title>{title}</title><link rel="icon" href="data:,">{_style}')
     body = f'<h1>{title}</h1>{"".join(parts)}'
     body = body.replace('<table', '<table tabindex="0"') # one that scrolls, for the keyboard
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
