@@ -234,10 +234,11 @@ def _plan(order, setting, rng):
         new = _grammar(setting, rng, n)
         unseen = _grammar(setting, rng, len(unseen))
     rows = np.concatenate([new, setting.stream, setting.known])
-    if order == 'known' and len(setting.known) < 3*n:
-        raise ValueError(f"order 'known' takes {3*n:,} rows that the base knows, and there are "
-                         f'{len(setting.known):,}; give more, or fewer new rows')
     asked = _ORDERS[order](rng, n).reshape(-1, _HALF) # the rows under test
+    if asked.max() >= len(rows):
+        raise ValueError(f'order {order!r} takes {asked.max() + 1 - 4*n:,} rows that the base '
+                         f'knows, and there are {len(setting.known):,}; give more, or fewer new '
+                         'rows')
     def draw_known(): return 4*n + rng.integers(0, len(setting.known), asked.shape)
     replayed = draw_known() # drawn, since replay in epochs would clunk itself
     if order == 'mixture':

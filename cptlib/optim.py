@@ -296,9 +296,8 @@ def cooldown(self:Learner,
     lrs = [h['lr'] for h in self.opt.hypers]
     decays = [h['wd'] for h in self.opt.hypers]
     fall = rate_scheduler(lrs, partial(falling, shape=shape))
-    was, loader.every = loader.every, min(every or steps, steps)
-    passes = math.ceil(steps/loader.every)
-    try: self.fit(passes, lr=lrs, wd=decays, cbs=[fall, *(cbs or [])])
+    was, loader.every = loader.every, every or steps
+    try: self.fit(steps//loader.every, lr=lrs, wd=decays, cbs=[fall, *(cbs or [])])
     finally: loader.every = was
 
 # %% ../nbs/01_optim.ipynb #79d2c4c5

@@ -43,7 +43,7 @@ from pathlib import Path
 import torch
 from fastai.basics import set_seed
 from real_clunk import (TEXTS, arguments, held_out_sources, missing, rows_of, source_of, store,
-                        stored)
+                        stored, timed_fit)
 from transformers import AutoTokenizer
 
 from cptlib.callback.accuracy import evaluate
@@ -183,9 +183,7 @@ def run(way, seed, steps, tokenizer, chats, valid, known, folder, device='cpu'):
     mixture = Mixture(sources, shares_of(way), BS, steps, seed=seed)
     learn = cpt_learner('smollm2', mixture, valid, every=steps, lr=LR, rows=2, bf16=False,
                         device=device)
-    start = time.perf_counter()
-    with learn.quietly(): learn.fit_cpt()
-    seconds = round(time.perf_counter() - start)
+    seconds = round(timed_fit(learn))
     served = learn.data_mix.table()
     return dict(way=asdict(way), steps=steps, delivered=served['share'].round(4).to_dict(),
                 epochs=served['epochs'].round(3).to_dict(), before=known,

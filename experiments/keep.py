@@ -53,7 +53,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastai.basics import set_seed
-from real_clunk import arguments, missing, store, trained_once
+from real_clunk import arguments, missing, store, timed_fit, trained_once
 
 from cptlib.callback.accuracy import evaluate
 from cptlib.callback.keep import KeepPredictions, interpolate, kl_to_known
@@ -226,9 +226,7 @@ def run(arm, seed, steps, s, folder, rows):
     cbs = [KeepPredictions(extra)] if extra else []
     learn = cpt_learner(model, mixture, s.valid, every=steps, lr=s.lr*arm.rate, cbs=cbs,
                         **s.settings)
-    began = time.perf_counter()
-    with learn.quietly(): learn.fit_cpt()
-    seconds = time.perf_counter() - began
+    seconds = timed_fit(learn)
     results = []
     for weight in arm.weights:
         at = interpolate(learn.model, s.start, weight) if weight < 1 else learn.model

@@ -38,7 +38,7 @@ from pathlib import Path
 import torch
 from fastai.basics import set_seed
 from real_clunk import (arguments, held_out_sources, missing, rows_of, source_of, store,
-                        stored)
+                        stored, timed_fit)
 from transformers import AutoTokenizer
 
 from cptlib.data.mixture import Mixture
@@ -105,9 +105,7 @@ def run(way, seed, steps, train, valid, known, device='cpu'):
     mixture = Mixture(train, schedule_of(way), BS, steps, seed=seed)
     learn = cpt_learner('smollm2', mixture, valid, every=steps, lr=way.lr, rows=2,
                         adapter=way.adapter, bf16=False, device=device)
-    start = time.perf_counter()
-    with learn.quietly(): learn.fit_cpt()
-    seconds = round(time.perf_counter() - start)
+    seconds = round(timed_fit(learn))
     delivered = learn.data_mix.table()['share'].round(4).to_dict()
     after = measure(learn.model, valid)
     return dict(way=asdict(way), steps=steps, delivered=delivered, before=known, after=after,
