@@ -130,6 +130,10 @@ def merged(
         on_host[id(t)] = copied
     return copy.deepcopy(lm.model, on_host).merge_and_unload(safe_merge=True)
 
+def _open(model, **kwargs):
+    "Open an encoder or a causal model, whichever it is."
+    return (open_encoder if is_encoder(model) else open_model)(model, **kwargs)
+
 def open_adapted(
     folders, # folder of an adapter, or {name: folder}
     base=None, # model to put it on (default: the base that the adapter names)
@@ -141,7 +145,7 @@ def open_adapted(
     folders = folders if isinstance(folders, dict) else dict(default=folders)
     (name, first), *rest = folders.items()
     base = base or peft.PeftConfig.from_pretrained(str(first)).base_model_name_or_path
-    lm = (open_encoder if is_encoder(base) else open_model)(base, **kwargs)
+    lm = _open(base, **kwargs)
     lm.model = peft.PeftModel.from_pretrained(
         lm.model, str(first), adapter_name=name, is_trainable=trainable)
     for other, folder in rest: lm.model.load_adapter(str(folder), adapter_name=other)
@@ -276,5 +280,5 @@ def open_for_training(
     settings = dict(tokenizer=tokenizer, checkpointing=checkpointing, compile=compile)
     if bits: settings |= four_bits(device or 'cuda')
     elif adapter: settings['dtype'] = torch.bfloat16 if bf16 else getattr(model, 'dtype', None)
-    lm = open_encoder(model, **settings) if is_encoder(model) else open_model(model, **settings)
+    lm = _open(model, **settings)
     return add_adapter(lm, adapter) if adapter else lm
