@@ -15,7 +15,7 @@ are drawn from the starting model of the seed, 512 of them, with `Source.from_mo
 are stored with `Predictions.of` at k=16. The arms:
 
 - fine-tuning: code alone.
-- real 5 %, real 25 %: that share of old data.
+- real 5 %, 10 %, 25 %: that share of old data.
 - own 25 %, own 25 % + KL: rows drawn from the model, without and with `KeepPredictions`.
 - real 5 % + KL: the divergence on a little old data.
 - KL on new rows: fine-tuning, held to the start's predictions on the rows of code.
@@ -52,6 +52,8 @@ training. Predictions, written before the first run with this model:
 - KL on the new rows avoids .3 to .6. A third of the rate avoids half or more.
 - Half-way interpolation avoids .6 or more and costs at most a tenth of the gain.
 - All arms with own or real rows gain within .02 of what fine-tuning gains.
+- The dial, fitted to the loss at 0, 5 and 25 % of real rows, predicts its change at 10 % within .02
+  nats.
 
 One line of JSON per run is appended to the results. Runs that are there already are skipped.
 `--what k` measures how many log-probabilities to store, after 20 steps of the small model and 4 of
@@ -109,6 +111,7 @@ ARMS = [
     Arm('LoRA', lora=True, rate=10/3),
     Arm('old data last', last=.05),
     Arm('real 5 % + KL', real=.05, kl='real'),
+    Arm('real 10 %', real=.1),
 ]
 
 @dataclass
