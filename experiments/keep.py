@@ -178,7 +178,7 @@ def smollm2(seed, folder, device):
     from sql_skill import sources_of
     from cptlib.models.adapter import open_for_training
     start = open_for_training('smollm2').to(device)
-    (sql, *old), valid = sources_of(start.tokenizer, folder)
+    (sql, *old), valid = sources_of(start.tokenizer, folder, each=2)
     return Setting(start, start.tokenizer, old, sql, valid, 'sql', ('reference', 'library'), 4,
                    1e-4, 30, 28, dict(rows=24, device=device, bf16=False))
 

@@ -109,24 +109,24 @@ def documents(text):
     if text == 'library': return [(d.origin, d.text) for d in embedded_texts()['code']]
     return list(manual_pages())
 
-def long_rows(texts, tokenizer, most=400, row_len=ROW_LEN):
-    "Cut documents into rows of tokens [rows, row_len + 1]; the rest of a document is dropped."
+def long_rows(texts, tokenizer, most=400, row_len=ROW_LEN, each=24):
+    "Cut documents into rows of tokens [rows, row_len + 1], at most `each` from one document."
     rows = []
     for text in texts:
         ids = tokenizer(text, add_special_tokens=False).input_ids
-        for start in range(0, len(ids) - row_len, row_len + 1)[:24]: # not all of a long one
+        for start in range(0, len(ids) - row_len, row_len + 1)[:each]:
             rows.append(ids[start:start + row_len + 1])
         if len(rows) >= most: break
     return np.array(rows[:most])
 
 @cache
-def rows_of(text, tokenizer, row_len=ROW_LEN):
-    "Rows of tokens to train on and held-out rows, from different documents."
+def rows_of(text, tokenizer, row_len=ROW_LEN, each=24):
+    "Rows to train on and held-out rows, from other documents, at most `each` from one of these."
     pool = documents(text)
     random.Random(0).shuffle(pool)
     train = [t for name, t in pool if split_of(name, .2) == 'train']
     valid = [t for name, t in pool if split_of(name, .2) == 'valid']
-    held_out = long_rows(valid, tokenizer, HELD_OUT, row_len)
+    held_out = long_rows(valid, tokenizer, HELD_OUT, row_len, each)
     return long_rows(train, tokenizer, row_len=row_len), held_out
 
 def source_of(text, rows, tokenizer, folder):
@@ -134,9 +134,9 @@ def source_of(text, rows, tokenizer, folder):
     return Source.from_rows(text, rows, Path(folder)/text, vocab_size=len(tokenizer),
                             tokenizer=tokenizer)
 
-def held_out_sources(tokenizer, folder, row_len=ROW_LEN):
-    "The held-out rows of all texts as `Source`s."
-    return [source_of(text, rows_of(text, tokenizer, row_len)[1], tokenizer, folder)
+def held_out_sources(tokenizer, folder, row_len=ROW_LEN, each=24):
+    "The held-out rows of all texts as `Source`s, at most `each` from one document."
+    return [source_of(text, rows_of(text, tokenizer, row_len, each)[1], tokenizer, folder)
             for text in TEXTS]
 
 def row_order(order, rng):

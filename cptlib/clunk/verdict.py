@@ -680,13 +680,21 @@ def _history_of(report, histories):
         if len(histories) == len(apart) == 1: known = apart[0]
     return None if known is None else _since(known, min(own, default=0))
 
+def _fell(history, tolerance):
+    "Tell whether an accuracy ended below where it began; None for fewer than two points."
+    h = _since(history, -np.inf)
+    return None if h is None else bool(h[-1, 1] < h[0, 1] - tolerance)
+
 def _track(report, accuracy, loss, calibration, tolerance):
     "Return what is `_Tracked` of the source that repeats."
+    # what ends below its start was known before the training: it is no text of this source
+    held_out = {name: h for name, h in accuracy.items()
+                if name == report.source or not _fell(h, tolerance)}
     def evidence(what, histories, tolerance):
         history = _history_of(report, histories)
         return None if history is None else _Evidence(what, history, tolerance)
     tracked = _Tracked(
-        evidence('accuracy', accuracy, tolerance),
+        evidence('accuracy', held_out, tolerance),
         evidence('loss', loss, 0.02),
         evidence('calibration error', calibration, 0.01))
     others = [repr(name) for name in {**accuracy, **loss} if name != report.source]
@@ -708,10 +716,8 @@ def advice(
     out = [_on_clunk(report, _track(report, accuracy, loss, calibration, tolerance))]
     for name, history in accuracy.items():
         if name == report.source: continue
-        other = _since(history, -np.inf)
-        if other is None: continue
-        went = _Evidence('accuracy', other, tolerance).went
-        if other[-1, 1] < other[0, 1] - tolerance:
+        if _fell(history, tolerance):
+            went = _Evidence('accuracy', _since(history, -np.inf), tolerance).went
             out.append(f'Replay more of {name!r}: '
                        f'its accuracy fell {went}, more than {tolerance:g}.')
     return out
