@@ -46,6 +46,8 @@ def _padded(prompts, device):
 
 def _with_cache(model, prompts, limit, choose, done):
     "Continue a batch of prompts with a model from transformers: lists of new ids."
+    if positions := model_positions(model): # the end of a prompt counts
+        prompts = [prompt[-max(1, positions - limit):] for prompt in prompts]
     ids, mask = _padded(prompts, model.device)
     position = (mask.cumsum(-1) - 1).clamp(0)
     cache, new = None, [[] for _ in prompts]
@@ -84,13 +86,19 @@ def tokenizer_for(
 
 def _prompt_ids(tokenizer, text):
     "Encode a prompt, beginning it as a document begins. Raises ValueError for an empty one."
-    ids = tokenizer.begin + list(map(int, tokenizer(text)))
+    ids, begin = list(map(int, tokenizer(text))), tokenizer.begin
+    if ids[:len(begin)] != begin: ids = begin + ids # a chat template may have written it
     if not ids: raise ValueError('a prompt is empty; give at least one token of text')
     return ids
 
-def _text(tokenizer, ids, stop):
-    "Decode new ids, without an end-of-text token and what follows `stop`."
-    if ids and ids[-1] == tokenizer.eot_id: ids = ids[:-1]
+def _ends(model, tokenizer):
+    "Return the ids that end an answer: the tokenizer's, and those of the generation config."
+    more = getattr(getattr(model, 'generation_config', None), 'eos_token_id', None)
+    return {tokenizer.eot_id, *(more if isinstance(more, list) else [more])} - {None}
+
+def _text(tokenizer, ids, stop, ends):
+    "Decode new ids, without a token that ends the answer and what follows `stop`."
+    if ids and ids[-1] in ends: ids = ids[:-1]
     text = tokenizer.decode(ids)
     if stop is None or stop not in text: return text
     return text[:text.index(stop) + len(stop)]
@@ -116,17 +124,18 @@ def complete(
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
     def choose(logits): return next_token(logits, temperature, top_p, generator)
     def done(new):
-        if new and new[-1] == tokenizer.eot_id: return True
+        if new and new[-1] in ends: return True
         return stop is not None and stop in tokenizer.decode(new)
 
     inner = getattr(model, 'model', model) # the model from transformers, if it is one
+    ends = _ends(inner, tokenizer)
     new = []
     with evaluating(model), torch.no_grad():
         for start in range(0, len(prompts), bs):
             batch = prompts[start:start + bs]
             if hasattr(inner, 'generate'): new += _with_cache(inner, batch, max_new, choose, done)
             else: new += _without_cache(model, batch, max_new, choose, done)
-    return [_text(tokenizer, ids, stop) for ids in new]
+    return [_text(tokenizer, ids, stop, ends) for ids in new]
 
 # %% ../../nbs/models/08_generate.ipynb #ea6f11af
 class Likelihood(NamedTuple):
@@ -176,6 +185,8 @@ def log_likelihoods(
     tokenizer = tokenizer_for(model, tokenizer)
     rows = []
     for prompt, continuation in pairs:
+        bare = prompt.rstrip() # a space belongs to the token that follows it
+        if bare: prompt, continuation = bare, prompt[len(bare):] + continuation
         begin, whole = _prompt_ids(tokenizer, prompt), _prompt_ids(tokenizer, prompt + continuation)
         if len(whole) <= len(begin):
             raise ValueError(f'continuation {continuation!r:.60} adds no token to its prompt')

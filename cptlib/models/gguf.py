@@ -30,10 +30,16 @@ except ModuleNotFoundError as e:
 
 # %% ../../nbs/models/07_gguf.ipynb #c65ae439
 def _key(file):
-    "Make a short key of a file from its size and its first MB."
-    with file.open('rb') as f: start = f.read(2**20)
-    text = start + str(file.stat().st_size).encode()
-    return hashlib.blake2b(text, digest_size=6).hexdigest()
+    "Make a short key of a file from its size and 64 pieces, evenly spaced from start to end."
+    size, piece = file.stat().st_size, 2**14
+    found = hashlib.blake2b(str(size).encode(), digest_size=6)
+    with file.open('rb') as f:
+        for k in range(64):
+            f.seek(max(0, size - piece)*k//63)
+            found.update(f.read(piece))
+    return found.hexdigest()
+
+def _reason(e): return next(iter(str(e).splitlines()), type(e).__name__)
 
 def _read_gguf(file):
     "Read model and tokenizer. Raises ValueError if transformers cannot."
@@ -42,7 +48,7 @@ def _read_gguf(file):
         model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **where)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
     except (ValueError, KeyError, NotImplementedError, OSError) as e:
-        raise ValueError(f'{file}: transformers cannot read this file ({str(e).splitlines()[0]}); '
+        raise ValueError(f'{file}: transformers cannot read this file ({_reason(e)}); '
                          'give a GGUF file of a family that it knows, such as Llama') from e
     return model, tokenizer
 
@@ -102,7 +108,11 @@ def _on_hub(name, **kwargs):
     try:
         return Path(snapshot_download(name, allow_patterns=_files, **kwargs)), None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as e:
-        return None, str(e).splitlines()[0]
+        return None, _reason(e)
+
+def _is_model(folder):
+    "Tell whether a folder has a config and weights, and not only a tokenizer."
+    return (folder/'config.json').exists() and any(folder.glob('*.safetensors'))
 
 def _local(model):
     "Return the folder of a model on this machine; None for a name."
@@ -127,7 +137,7 @@ def pretrained_model(
     packaged = PACKAGED.get(str(model))
     name = packaged.hub if packaged else str(model)
     folder, _ = _on_hub(name, local_files_only=True)
-    if folder: return folder
+    if folder and _is_model(folder): return folder
     if packaged and (file := _in_package(packaged.module)): return convert_gguf(file)
     folder, reason = _on_hub(name)
     if folder: return folder

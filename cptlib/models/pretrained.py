@@ -227,7 +227,7 @@ def _open_place(model, auto, **kwargs):
         return auto.from_pretrained(place, **kwargs)
     except OSError as e:
         if Path(place).exists(): raise
-        reason = str(e).splitlines()[0]
+        reason = next(iter(str(e).splitlines()), type(e).__name__)
         raise OSError(f'no model {place!r}: there is no folder of this name, '
                       f'and it could not be loaded from the Hub ({reason})') from e
 
