@@ -20,6 +20,7 @@ from fastcore.foundation import L
 
 from .callback.accuracy import AccuracyTracker
 from .callback.checkpoint import Checkpoint
+from .callback.core import first_callback
 from .callback.datamix import DataMix
 from .callback.detector import ClunkDetector
 from .callback.interrupt import Course, Halt, after_this_step
@@ -142,7 +143,9 @@ def cpt_learner(
 # %% ../nbs/04_learner.ipynb #03c318c0
 def _found(checkpoint):
     "Whether the folder of a `Checkpoint` has a checkpoint to resume from."
-    return checkpoint.resume and bool(checkpoint_folders(checkpoint.path))
+    if not checkpoint.resume: return False
+    if hasattr(checkpoint, 'store'): checkpoint.store.wait() # one may be on its way
+    return bool(checkpoint_folders(checkpoint.path))
 
 @patch
 def _halted(self:Learner, mixture, resume)->Halt:
@@ -182,6 +185,7 @@ def fit_cpt(self:Learner,
         if not isinstance(resume, Checkpoint): resume = Checkpoint(resume, resume=True)
         cbs.append(resume)
     mixture, every = loader.mixture, len(loader)
+    if resume is None: resume = first_callback([*self.cbs, *cbs], Checkpoint)
     halt = self._halted(mixture, resume)
     if halt: start = halt.start
     else: start = 0 if resume and _found(resume) else mixture.step # it brings its own steps
@@ -203,6 +207,8 @@ def fit_cpt(self:Learner,
         try: self.fit(passes - (halt.epoch if halt else 0))
         except BaseException as error:
             torch.set_grad_enabled(gradients) # an interrupt may have left a validation without
+            for cb in self.cbs:
+                if isinstance(cb, Bfloat16): cb.leave()
             self._halt = course.halt(error)
             raise
         self._halt = None

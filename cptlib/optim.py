@@ -26,6 +26,7 @@ from torch.optim.adamw import adamw as adamw_step
 from .callback.core import LeanCallback
 from .callback.state import load_training_state, saving
 from .callback.store import Store
+from .data.schedule import Schedule
 from .data.text import as_name, as_number
 from .models.check import longest_list
 
@@ -271,14 +272,14 @@ def cooldown(self:Learner,
     path, # folder of a `Checkpoint`; it is only read
     steps:int, # steps over which the learning rate falls to 0
     shape:str='linear', # shape of the fall: 'linear' or '1-sqrt'
-    weights=None, # {name: weight} or a `Schedule` for these steps (default: as before)
+    weights=None, # {name: weight} or a `Schedule` over these steps (default: as before)
     every:int=None, # steps between validations, a divisor of `steps` (default: once, at the end)
     cbs=None, # more callbacks
 ):
     """Resume from the newest checkpoint in `path` with a falling learning rate.
 
-    Raises ValueError without a checkpoint, for one that does not fit, for an unknown shape, and if
-    `every` does not divide `steps`."""
+    Raises ValueError without a checkpoint, for one that does not fit or leaves too few steps, for
+    an unknown shape, and if `every` does not divide `steps`."""
     falling(0, shape) # an unknown shape fails before anything is loaded
     steps = as_number(steps, 'steps', 1, whole=True)
     if every is not None:
@@ -291,8 +292,13 @@ def cooldown(self:Learner,
     state = found[0] | dict(callbacks={}) # the callbacks start afresh
     self.create_opt()
     with saving(self): load_training_state(self, state)
-    loader = self.dls.train
-    if weights is not None: loader.mixture.set_weights(weights)
+    loader, mixture = self.dls.train, self.dls.train.mixture
+    left = mixture.steps - mixture.step
+    if 0 < left < steps:
+        raise ValueError(f'the checkpoint is {left} steps before the end of its mixture, and the '
+                         f'cooldown has {steps}; give steps={left} or fewer')
+    if weights is not None:
+        mixture.set_weights(weights, steps if isinstance(weights, Schedule) else None)
     lrs = [h['lr'] for h in self.opt.hypers]
     decays = [h['wd'] for h in self.opt.hypers]
     fall = rate_scheduler(lrs, partial(falling, shape=shape))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from fastai.basics import Learner
+from fastai.torch_core import get_model
 from fastcore.basics import patch
 from torch import nn
 
@@ -86,7 +87,7 @@ class EMA(LeanCallback):
     def before_fit(self):
         self._put_back() # an interrupted validation may have left the average in the model
         if self.rests: return
-        params = self.model.named_parameters()
+        params = get_model(self.model).named_parameters()
         trained = {name: p.detach() for name, p in params if p.requires_grad}
         if any(hasattr(p, 'full_tensor') for p in trained.values()):
             raise ValueError('EMA keeps whole weights, and these are sharded; use '
@@ -97,7 +98,7 @@ class EMA(LeanCallback):
     @torch.no_grad()
     def after_step(self):
         if self.rests: return
-        params = dict(self.model.named_parameters())
+        params = dict(get_model(self.model).named_parameters())
         averages = list(self.average.values())
         now = [params[name].detach().float() for name in self.average]
         torch._foreach_lerp_(averages, now, 1 - ema_decay(self.n, self.decay))
@@ -105,13 +106,13 @@ class EMA(LeanCallback):
 
     def before_validate(self):
         if self.validate and self.n and not self.rests:
-            self._raw = put_weights(self.model, self.average)
+            self._raw = put_weights(get_model(self.model), self.average)
 
     def after_validate(self): self._put_back()
     def after_cancel_validate(self): self._put_back()
 
     def _put_back(self):
-        if self._raw is not None: put_weights(self.model, self._raw)
+        if self._raw is not None: put_weights(get_model(self.model), self._raw)
         self._raw = None
 
     def state_dict(self)->dict:
@@ -140,7 +141,7 @@ def averaged(self:Learner,
             raise ValueError('there is no average: train with cbs=EMA(), or give weights, as in '
                              "learn.averaged(merge_checkpoints('checkpoints'))")
         weights = ema.average
-    with swapped(self.model, weights): yield self
+    with swapped(get_model(self.model), weights): yield self
 
 # %% ../../nbs/callback/18_averages.ipynb #2c911582
 def _shapes(weights): return {name: w.shape for name, w in weights.items()}

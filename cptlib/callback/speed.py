@@ -37,7 +37,7 @@ class Bfloat16(LeanCallback):
     steers = True # a resumed fit tells if it differs
     cast = None # the autocast context that we are in
 
-    def before_fit(self): self._leave() # an interrupted fit may have left it open
+    def before_fit(self): self.leave() # an interrupted fit may have left it open
 
     def before_batch(self):
         device = next(self.model.parameters()).device.type
@@ -47,11 +47,12 @@ class Bfloat16(LeanCallback):
     def after_pred(self):
         if torch.is_tensor(self.pred): self.learn.pred = self.pred.float()
 
-    def after_loss(self): self._leave()
-    def after_cancel_batch(self): self._leave()
-    def after_cancel_fit(self): self._leave()
+    def after_loss(self): self.leave()
+    def after_cancel_batch(self): self.leave()
+    def after_cancel_fit(self): self.leave()
 
-    def _leave(self):
+    def leave(self):
+        "End autocast, if it is on."
         if self.cast is None: return
         self.cast.__exit__(None, None, None)
         self.cast = None

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from fastai.callback.all import GradientAccumulation
 from fastai.callback.core import CancelBatchException, TrainEvalCallback
 from fastai.optimizer import OptimWrapper
+from fastai.torch_core import get_model
 
 from .core import LeanCallback
 from ..data.text import as_number
@@ -34,6 +35,9 @@ class AccumulateTargets(GradientAccumulation):
         self.targets = 0 # targets among them
         self.places = None # targets of a batch without padding
         self.began = False
+        continued = getattr(getattr(self.learn, 'course', None), 'begin_at', None)
+        only_validates = self.learn.lock.locked()
+        if not (only_validates or continued): self.opt.zero_grad() # of a step without an end
 
     def after_loss(self): pass # `before_backward` comes after all that change the loss
 
@@ -65,7 +69,7 @@ class AccumulateTargets(GradientAccumulation):
 class FreshState(LeanCallback):
     "Reset a recurrent model before each batch, since a row does not continue the one before."
     order = TrainEvalCallback.order + 1 # right after the model is on its device
-    def before_batch(self): self.model.reset()
+    def before_batch(self): get_model(self.model).reset()
 
 # %% ../../nbs/callback/14_steps.ipynb #ced7e169
 class StepInBackward(LeanCallback):

@@ -82,6 +82,12 @@ def _keep_until(path, step):
     with path.open('w', encoding='utf-8', newline='') as file:
         csv.writer(file, lineterminator='\n').writerows([head, *kept])
 
+def _check_new(path, name, *files):
+    "Raises ValueError if a folder has files of a run. Other trackers may share the folder."
+    if not any(found for file in files for found in path.glob(file)): return
+    raise ValueError(f'{path} has a run already; give another name, as in '
+                     f'Track(..., name={name + "-2"!r}), or resume it from a checkpoint')
+
 class CSVTracker(Tracker):
     "Write a folder for each run: metrics.csv, events.csv, config.json, tables and pictures."
     def __init__(self,
@@ -92,9 +98,7 @@ class CSVTracker(Tracker):
     def start(self, name, config, run=None, step=0)->str:
         "Begin a run. Raises ValueError if there is one of this name already."
         self.path = self.folder/(run or name)
-        if run is None and self.path.exists():
-            raise ValueError(f'{self.path} has a run already; give another name, as in '
-                             f'Track(..., name={name + "-2"!r}), or resume it from a checkpoint')
+        if run is None: _check_new(self.path, name, 'metrics.csv', 'config.json')
         self.path.mkdir(parents=True, exist_ok=True)
         for file in ('metrics.csv', 'events.csv'): _keep_until(self.path/file, step)
         text = json.dumps(config, indent=1, ensure_ascii=False)
@@ -154,9 +158,7 @@ class TensorBoardTracker(Tracker):
         "Begin a run. Raises ValueError if there is one of this name already."
         from torch.utils.tensorboard import SummaryWriter
         path = self.folder/(run or name)
-        if run is None and path.exists():
-            raise ValueError(f'{path} has a run already; give another name, as in '
-                             f'Track(..., name={name + "-2"!r}), or resume it from a checkpoint')
+        if run is None: _check_new(path, name, 'events.out.tfevents.*')
         purge = step + 1 if run else None # hides what came after the checkpoint
         self.writer = SummaryWriter(path, purge_step=purge)
         frame = pd.DataFrame(dict(name=list(config), value=list(config.values())))

@@ -106,8 +106,9 @@ class MixtureLoader:
     def __iter__(self):
         rows = self._read_by_workers() if self.workers else self._read_here()
         m = self.mixture
-        left, self.skip = self.every - self.skip, 0
-        if m.step < m.steps: left = min(left, m.steps - m.step) # the last pass may be shorter
+        left, begun, self.skip = self.every - self.skip, self.skip > 0, 0
+        if begun or m.step < m.steps: # the last pass may be shorter
+            left = min(left, max(0, m.steps - m.step))
         for _ in range(left):
             start = time.perf_counter()
             ids, tokens = next(rows)

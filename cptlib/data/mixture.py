@@ -603,7 +603,8 @@ def __len__(self:Mixture): return self.steps
 # %% ../../nbs/data/10_mixture.ipynb #e4f71810
 @patch
 def set_weights(self:Mixture,
-    weights, # {name: weight}, or a whole `Schedule`, whose time is that of the training
+    weights, # {name: weight}, or a whole `Schedule`
+    steps:int=None, # steps over which the schedule's time runs from 0 to 1 (default: the training)
 ):
     """Follow other weights from the current step on. Raises ValueError for bad weights, other
     sources, or a share below the schedule's floor."""
@@ -614,7 +615,8 @@ def set_weights(self:Mixture,
                          f"{now.schedule.names}; keep the sources and their order")
     rows = now.rows + (step - now.origin)*now.bs
     base, served = now.due([step])[0], self.served_at(step)
-    new = Segment(step, rows, base, served, schedule, self.bs, self.row_len, now.progress)
+    clock = now.progress if steps is None else Clock(0., step, as_number(steps, 'steps', 1))
+    new = Segment(step, rows, base, served, schedule, self.bs, self.row_len, clock)
     self.segments.begin(new)
     earlier = len(self.segments) - 1
     anchors = {i: a for i, a in self._planner.anchors.items() if i < earlier}
