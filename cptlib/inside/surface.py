@@ -304,9 +304,8 @@ def table(self:Surface)->pd.DataFrame: # a row each source; nats
     return pd.DataFrame(columns).assign(lowest=lowest.loss, x=lowest.x, y=lowest.y)
 
 # %% ../../nbs/inside/00_surface.ipynb #65b1b811
-def _levels(surface, metric, count):
-    "Levels for all sources together, denser at the better end."
-    values = surface.grid[metric]
+def _levels(values, metric, count):
+    "Levels, denser at the better end."
     low, high = values.min(), values.max()
     if low == high: high = low + 1e-6
     steps = np.linspace(0, 1, count)**2
@@ -329,7 +328,8 @@ def _draw_places(ax, surface):
 @patch
 def plot(self:Surface,
     metric:str='loss', # or 'accuracy'
-    levels:int=14, # contour lines, shared by all sources
+    levels:int=14, # contour lines
+    shared:bool=True, # the same levels in all panels? if not, each has a color bar of its own
 ): # matplotlib figure
     "Draw one panel a source: contour lines, the three points, and the paths."
     import matplotlib.pyplot as plt
@@ -338,18 +338,21 @@ def plot(self:Surface,
     width = 3.2*len(names) + .8
     fig, axs = plt.subplots(1, len(names), figsize=(width, 3.2), sharey=True, squeeze=False,
                             layout='constrained')
-    at = _levels(self, metric, as_number(levels, 'levels', 3, whole=True))
+    levels = as_number(levels, 'levels', 3, whole=True)
+    at = _levels(self.grid[metric], metric, levels)
     x, y = (np.unique(self.grid[key]) for key in 'xy')
     colors = 'viridis_r' if metric == 'loss' else 'viridis'
     for ax, name in zip(axs[0], names):
         values = self.values(name, metric)
+        if not shared: at = _levels(values, metric, levels)
         filled = ax.contourf(x, y, values, levels=at, cmap=colors)
         ax.contour(x, y, values, levels=at, colors='black', linewidths=.4)
         _draw_places(ax, self)
         ax.set(title=name, xlabel='distance in weight space', aspect='equal')
+        if not shared: fig.colorbar(filled, ax=ax, format='%.2f', location='bottom', ticks=at[::4])
     axs[0, 0].set_ylabel('distance')
     unit = 'loss, nats' if metric == 'loss' else metric
-    fig.colorbar(filled, ax=axs[0], label=unit, format='%.2f')
+    if shared: fig.colorbar(filled, ax=axs[0], label=unit, format='%.2f')
     return fig
 
 # %% ../../nbs/inside/00_surface.ipynb #4bd55ed4
