@@ -29,7 +29,7 @@ from scipy.stats import t as student_t
 from .callback.accuracy import evaluate
 from .data.mixture import Mixture
 from .data.schedule import COLORS
-from .data.text import html_paragraphs
+from .data.text import as_names, html_paragraphs
 from .learner import cpt_learner
 from .models.metrics import backward_transfer, forward_transfer
 from .optim import depth_groups, discriminative, rate_scheduler
@@ -235,7 +235,7 @@ def _best_rate(run, rates, recipe, target, guarded):
     scores = {}
     for lr in rates:
         figures = summarised(run(lr=lr), recipe.schedule, target, guarded)
-        scores[lr] = figures['gained'] + figures['kept']
+        scores[lr] = figures['gained'] + (figures['kept'] if guarded else 0.)
     return max(scores, key=scores.get), scores
 
 def compare(
@@ -263,7 +263,10 @@ def compare(
         raise ValueError(f"{tokens} tokens are less than one batch of {bs} rows of {row_len}; "
                          "give more tokens")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if guarded is None: guarded = [s.name for s in valid if s.name not in target]
+    measured = [s.name for s in valid]
+    target = list(as_names(target, measured, 'source', 'target'))
+    if guarded is None: guarded = [name for name in measured if name not in target]
+    guarded = list(as_names(guarded, measured, 'source', 'guarded'))
     runs, tuned = [], {}
     jobs = [(recipe, seed) for recipe in recipes for seed in [None, *seeds]]
     jobs = progress_bar(jobs, display=bar)

@@ -303,7 +303,7 @@ def replay_dial(
     """Make a few short runs, and find out how much replay keeps what a model knew.
 
     Raises ValueError for fewer than three shares, and for sources that are not measured."""
-    shares = [as_number(s, 'shares', 0, 1) for s in shares]
+    shares = [as_number(s, 'shares', 0, .999) for s in shares]
     if len(set(shares)) < 3:
         raise ValueError(f'shares {shares}: the law has three parameters; '
                          'give three different shares or more')

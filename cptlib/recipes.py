@@ -88,7 +88,7 @@ def replay(
 )->Recipe:
     "Keep a constant share of old sources (Ibrahim et al. 2024). Raises what `blended` raises."
     weights = blended(old, new, ratio)
-    percent = f'{100*ratio:.1f}'.removesuffix('.0')
+    percent = f'{100*ratio:.4g}'
     schedule = _schedule(partial(constant, weights), [weights])
     return Recipe(f'replay {percent} %', schedule, origin='Ibrahim et al. 2024')
 

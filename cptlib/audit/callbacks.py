@@ -92,6 +92,7 @@ class AuditLearner(Callback):
         self.kwargs, self.audit = kwargs, None
 
     def before_fit(self):
+        if self.audit is not None: self.audit.detach() # of a fit that was interrupted
         self.audit = Audit(**self.kwargs).attach(self.learn.model)
 
     def before_train(self): self.audit.begin_epoch(self.dl)

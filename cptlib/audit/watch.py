@@ -428,6 +428,7 @@ class Audit:
         self.source_of, self._queue, self._handles = source_of, [], []
         self._asked = dict(targets=targets, shares=shares, separate=separate, repeats=repeats)
         self._looks, self._probed, self._busy = False, None, False
+        self._last = None # the last forward pass that could be read
         self.steps, self._open = 0, None # _open: the pass over the data, None between passes
         self._new(Record(cap, *_ranks()))
 
@@ -465,7 +466,7 @@ def loss(self:Audit,
     value:torch.Tensor, # the loss of the last forward pass, a mean over its targets, nats
 ):
     "Tell the loss of the last forward pass, where the model itself returns none."
-    self._last.loss = value.detach().clone()
+    if self._last is not None: self._last.loss = value.detach().clone()
 
 @patch
 def told(self:Audit,
@@ -504,9 +505,11 @@ EVERY, AT_FIRST, PROBE_EVERY = 32, 16, 1024 # steps between looks, first steps, 
 def _forward(self:Audit, model, args, kwargs, out):
     "The hook on the model."
     if self._busy: return
+    self._last = None # what the audit cannot read has no loss either
     inputs = _inputs(args, kwargs)
     if inputs is None: return
     training = torch.is_grad_enabled()
+    if len(self._queue) >= 64: self.flush() # without an optimizer, no step does it
     f = Forward(inputs, training, model.training, _loss_of(out), kwargs.get('num_items_in_batch'))
     if torch.is_tensor(f.items): f.items = f.items.detach().clone()
     looks = training and (self.steps < AT_FIRST or self.steps % EVERY == 0)

@@ -214,7 +214,9 @@ def _probe_source(self:ClunkDetector, i, never, step):
     def measure(of, rows):
         losses = losses_of_rows(self.model, of.take(rows), pad=of.pad, apart=of.apart)
         return losses[np.isfinite(losses)] # a row without targets has no loss
-    return probe_gap(measure(never, some), measure(source, once))
+    if not len(once): return self._gap # no row that was seen once is left
+    unseen, seen = measure(never, some), measure(source, once)
+    return probe_gap(unseen, seen) if len(unseen) and len(seen) else self._gap
 
 # %% ../../nbs/callback/03_detector.ipynb #3d3b7313
 @patch

@@ -114,17 +114,18 @@ def _chosen(boundaries, limit):
 # %% ../../nbs/clunk/03_detect.ipynb #a0dfe8f9
 def _all_at_once(log, alpha):
     "Return one `Boundary` for all boundaries of a log with few points an epoch, or None."
-    step = shared_step(log.losses, log.edges[:-1], alpha)
+    begins = np.unique(log.edges[:-1]) # an epoch may have no finite loss
+    step = shared_step(log.losses, begins[begins < len(log.losses)], alpha)
     if step is None: return None
     second = step.starts[1]
-    k = int(np.flatnonzero(log.edges == second)[0])
+    k = int(np.flatnonzero(log.edges == second)[-1])
     flags = []
     fall = (log.losses[step.starts[0]:second].mean() - log.losses[step.starts[-1]:].mean())
     if step.ci[0] > 0 and fall < 0.5*step.drop*(len(step.starts) - 1):
         flags.append('order within the epoch')
     if 'lr' in log.metadata and _rate_restarts(log.metadata['lr'], step.starts):
         flags.append('metadata (lr)')
-    starts = tuple(int(log.starts[log.edges[:-1] == s][0]) for s in step.starts[1:])
+    starts = tuple(int(log.starts[log.edges[:-1] == s][-1]) for s in step.starts[1:])
     return Boundary(log.name, k, int(log.starts[k]), step.n, step, flags, starts=starts)
 
 def _rate_restarts(lr, starts):
@@ -191,6 +192,8 @@ def detect_clunks(
     many = isinstance(losses, dict)
     if many and not losses: raise ValueError('No sources; give {name: losses}')
     named = losses if many else {'loss': losses}
+    if many and isinstance(metadata, dict) and not set(metadata) & set(named):
+        metadata = {name: metadata for name in named} # the same for all
     def of(x, name): return x.get(name) if many and isinstance(x, dict) else x
     for name in named:
         if of(starts, name) is None: raise ValueError(f'No starts for source {name!r}; add them')

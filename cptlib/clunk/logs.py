@@ -905,6 +905,7 @@ def _validation(table, names, step):
             last = np.maximum.accumulate(np.where(table[step].present, np.arange(len(at)), -1))
             at = np.where(last >= 0, table[step].values[last], 0.)
         source, what = _VALID.match(_plain(name)).groups()
+        source = re.sub('_?mean_token$', '', source or '') # TRL's name of the accuracy
         histories = out['loss' if what == 'loss' else 'accuracy']
         points = list(zip(at[present].tolist(), values[present].tolist()))
         histories.setdefault(source or 'loss', []).extend(points)

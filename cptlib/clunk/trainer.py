@@ -105,6 +105,7 @@ class ClunkCallback(TrainerCallback):
         self._begins = False # whether the next step is the first of an epoch
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
+        if self._hook: self._hook.remove() # of a training that was interrupted
         self._clear()
         self._scale = args.world_size
         self._hook = model.register_forward_hook(self._forward, with_kwargs=True)
@@ -173,9 +174,9 @@ class _Whole(NamedTuple):
 def _whole_steps(rows, starts):
     "The `_Whole` steps of a run, from the rows of each step and the first step of each epoch."
     rows = np.array(rows)
-    keep = rows >= np.median(rows)
+    keep = rows >= (np.median(rows) if len(rows) else 0)
     kept_before = np.concatenate([[0], np.cumsum(keep)])
-    starts = kept_before[np.array(starts)]
+    starts = kept_before[np.array(starts, int)]
     return _Whole(keep, np.unique(starts[starts < keep.sum()]))
 
 # flags that the losses raise; the paired test looks for them itself

@@ -399,7 +399,7 @@ def _write_join(folder, path, name, shards, quality=None):
 # %% ../../nbs/data/05_source.ipynb #a695fb44
 def _open_shard(path, name, was, check):
     "Return the shard that `was` describes, if it is still the one that was joined."
-    at = Path(os.path.normpath(Path(path)/was['path']))
+    at = Path(os.path.normpath(Path(path).resolve()/was['path']))
     if not at.is_dir():
         raise ValueError(f'Source {name!r}: its shard {at} is missing; '
                          'put it back, or join the shards again with overwrite=True')

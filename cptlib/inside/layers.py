@@ -81,8 +81,13 @@ def weight_changes(
             a, b = (f'{name}.lora_{letter}.{adapter}.weight' for letter in 'AB')
             if a not in was: continue
             products = [w[b].float() @ w[a].float() for w in (was, now)]
+            if m.fan_in_fan_out: products = [product.T for product in products] # as in GPT-2
             first, last = (m.scaling[adapter]*product for product in products)
             frozen = m.base_layer.weight.detach().cpu().float()
+            if frozen.shape != first.shape:
+                raise ValueError(f'{name}: its frozen weights are {list(frozen.shape)}, and the '
+                                 f'adapter changes {list(first.shape)}; they are in 4 bits, '
+                                 'perhaps. Open the base without bits=')
             moved[f'{name}.base_layer.weight'] = Moved(frozen + first, last - first)
             used |= {a, b}
     for key in was:

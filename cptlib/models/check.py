@@ -163,9 +163,11 @@ def is_hugging_face(
 def longest_list(
     model:nn.Module, # any model
 )->tuple: # name of the list, and its modules; None without a `ModuleList`
-    "Find the blocks of a model."
+    "Find the blocks of a model: the longest list of modules that is not inside another one."
     lists = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList)]
-    return max(lists, key=lambda found: len(found[1]), default=None)
+    def inside(name): return any(name.startswith(f'{other}.') for other, _ in lists)
+    outer = [(name, m) for name, m in lists if not inside(name)]
+    return max(outer, key=lambda found: len(found[1]), default=None)
 
 # %% ../../nbs/models/03_check.ipynb #1be67636
 @contextmanager

@@ -94,7 +94,11 @@ def ask_choices(
     tokenizer=None, # the model's tokenizer (default: its own)
     bs:int=16, # choices at a time
 )->pd.DataFrame: # prompt, answer, right (bool), margin and bits_per_byte of the right choice
-    "Let a model choose. Its answer is the choice with the largest log-probability per byte."
+    """Let a model choose. Its answer is the choice with the largest log-probability per byte.
+
+    Raises ValueError for a question with a single choice."""
+    for q in questions:
+        if len(q.choices) < 2: raise ValueError(f'{q.prompt!r:.60} has one choice; give two or more')
     pairs = [(q.prompt, choice) for q in questions for choice in q.choices]
     found = iter(log_likelihoods(model, pairs, tokenizer, bs))
     rows = []
