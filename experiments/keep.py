@@ -70,7 +70,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastai.basics import set_seed
-from real_clunk import arguments, missing, store, timed_fit, trained_once
+from real_clunk import arguments, missing, store, stored, timed_fit, trained_once
 
 from cptlib.callback.accuracy import evaluate
 from cptlib.callback.keep import KeepPredictions, interpolate, kl_to_known
@@ -298,7 +298,8 @@ def main():
     for arm, seed in missing(args, ARMS):
         if seed != known:
             s, known = make(seed, folder, args.device), seed
-            before = measured(s.start, s)
+            before = next((run['before'] for run in stored(args.out) if run['seed'] == seed), None)
+            before = before or measured(s.start, s)
         result = run(arm, seed, s, before, folder)
         store(args, arm.name, seed, result)
         for one in result['results']:

@@ -80,6 +80,8 @@ def check_twice(
     look = ('the sampler, the workers of an iterable data set (each reads all of it), '
             'and what a resume skips')
     bad = _too_many(worst.repeated, worst, slack)
+    if bad and record.passes_unseen:
+        return _unseen(name, 'no loader told where an epoch begins; give it to the audit')
     return _judged(name, bad, statement, look, count=times, of=worst.rows)
 
 # %% ../../nbs/audit/01_checks.ipynb #a05ef3c7

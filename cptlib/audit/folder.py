@@ -30,6 +30,19 @@ def check_losses(
     look = 'the steps before the first of them, with a lower learning rate or in float32'
     return Finding('loss', level, statement, look, int(bad.sum()), len(losses))
 
+def _rounding(values):
+    "What numbers of two to four decimals seem to be rounded to, such as .01; 0 for others."
+    decimals = max(len(f'{v:.6f}'.rstrip('0').partition('.')[2]) for v in values)
+    return 10.**-decimals if 2 <= decimals <= 4 else 0.
+
+def _spans(steps, epochs, least_steps, least_epochs):
+    "Choose points that are at least so many steps and so much of an epoch apart."
+    kept = [0]
+    for i in range(1, len(steps)):
+        far = epochs[i] - epochs[kept[-1]] >= max(least_epochs - 1e-9, 1e-9)
+        if far and steps[i] - steps[kept[-1]] >= least_steps: kept.append(i)
+    return np.array(kept)
+
 def check_epoch_length(
     state:dict, # of trainer_state.json
 )->Finding:
@@ -40,9 +53,14 @@ def check_epoch_length(
     steps, epochs = (np.array([row[k] for row in rows], float) for k in ('step', 'epoch'))
     if (np.diff(steps) <= 0).any():
         return Finding(name, 'alarm', 'logged steps go backwards', 'logs of two runs in one file')
-    per_epoch = np.diff(steps)/np.maximum(np.diff(epochs), 1e-9)
+    unit = _rounding(epochs)
+    kept = _spans(steps, epochs, 20, 20*unit)
+    if len(kept) < 4: return Finding(name, 'unseen', 'the log is too short to tell')
+    steps, epochs = steps[kept], epochs[kept]
+    per_epoch = np.diff(steps)/np.diff(epochs)
     usual = np.median(per_epoch)
-    odd = np.flatnonzero(np.abs(per_epoch/usual - 1) > .05)
+    error = 1/np.diff(steps) + unit/np.diff(epochs) # a step may be short, and epochs are rounded
+    odd = np.flatnonzero(np.abs(per_epoch/usual - 1) > .05 + error)
     if len(odd) < 2: # one odd interval is a last, smaller step of an epoch
         return Finding(name, 'fine', f'an epoch takes about {usual:.0f} steps throughout')
     i = odd[0]
