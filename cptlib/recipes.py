@@ -35,6 +35,15 @@ class Recipe:
     def __repr__(self): return f'Recipe({self.name!r}, {self.schedule!r})'
 
 # %% ../nbs/02_recipes.ipynb #633ea854
+def _body(f):
+    "What a lambda, or a function inside another one, is made of: its name does not tell."
+    code, cells = f.__code__, f.__closure__ or ()
+    constants = [getattr(c, 'co_code', c) for c in code.co_consts]
+    held = [cell.cell_contents for cell in cells]
+    is_plain = (str, int, float, bool, type(None), list, tuple, dict)
+    held = [repr(value) if isinstance(value, is_plain) else type(value).__name__ for value in held]
+    return [code.co_code.hex(), repr(constants), list(code.co_names), repr(f.__defaults__), held]
+
 def described(
     o, # a function, a partial of one, a schedule, or a plain value
 ): # `o` in plain lists, dicts, strings and numbers, for JSON
@@ -46,7 +55,9 @@ def described(
     if hasattr(o, 'to_dict'): return described(o.to_dict())
     if isinstance(o, dict): return {str(k): described(v) for k, v in o.items()}
     if isinstance(o, (list, tuple)): return [described(a) for a in o]
-    if inspect.isroutine(o) or inspect.isclass(o): return f'{o.__module__}.{o.__qualname__}'
+    if inspect.isroutine(o) or inspect.isclass(o):
+        name = f'{o.__module__}.{o.__qualname__}'
+        return [name, *_body(o)] if '<' in name and hasattr(o, '__code__') else name
     is_plain = o is None or isinstance(o, (str, int, float, bool))
     return o if is_plain else repr(o)
 

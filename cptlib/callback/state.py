@@ -118,9 +118,16 @@ def saving(
 
 # %% ../../nbs/callback/06_state.ipynb #ff4a98c5
 def _with_state(cbs):
-    "Return {name: callback} of those that define `state_dict` and `load_state_dict`."
+    """Return {name: callback} of those that define `state_dict` and `load_state_dict`.
+
+    The second of a name is called `name-2`, and so on."""
     def has(cb, method): return hasattr(type(cb), method)
-    return {cb.name: cb for cb in cbs if has(cb, 'state_dict') and has(cb, 'load_state_dict')}
+    found, times = {}, {}
+    for cb in cbs:
+        if not (has(cb, 'state_dict') and has(cb, 'load_state_dict')): continue
+        times[cb.name] = times.get(cb.name, 0) + 1
+        found[cb.name if times[cb.name] == 1 else f'{cb.name}-{times[cb.name]}'] = cb
+    return found
 
 def training_state(
     learn, # the `Learner`, in a fit over a mixture

@@ -289,8 +289,21 @@ def _pieces(source, tokens, at_once=2**19):
     if len(source)*width > tokens: firsts = firsts[evenly(len(firsts), max(tokens//at_once, 1))]
     for first in firsts: yield np.arange(first, min(first + size, len(source)))
 
+def _joined(parts, sizes):
+    "Put the hashes of shards together."
+    begins = np.cumsum([0, *sizes[:-1]])
+    return _Hashed(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.documents for part in parts]),
+        np.concatenate([part.row_of + begin for part, begin in zip(parts, begins)]),
+        np.average([part.share for part in parts], weights=sizes))
+
 def _hashed(source, tokens):
     "Hash up to that many tokens of a source."
+    if hasattr(source, 'shards'): # each of them may be packed
+        sizes = list(map(len, source.shards))
+        each = [max(1, tokens*size//sum(sizes)) for size in sizes]
+        return _joined([_hashed(s, n) for s, n in zip(source.shards, each)], sizes)
     end = getattr(source, 'meta', {}).get('end')
     rows, documents, row_of = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], [[]]
     seen = 0
