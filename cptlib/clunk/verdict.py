@@ -687,7 +687,7 @@ def _fell(history, tolerance):
 
 def _track(report, accuracy, loss, calibration, tolerance):
     "Return what is `_Tracked` of the source that repeats."
-    # what ends below its start was known before the training: it is no text of this source
+    # what ends below its start was known before the training, and is not this source's text
     held_out = {name: h for name, h in accuracy.items()
                 if name == report.source or not _fell(h, tolerance)}
     def evidence(what, histories, tolerance):
