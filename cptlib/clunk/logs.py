@@ -604,8 +604,9 @@ class Log:
         report = detect_clunks(self.losses, self.starts, alpha, metadata)
         boundaries = []
         for b in report.boundaries:
-            index, jump = int(self.step[b.index]), self._per_step(b.jump)
-            boundaries.append(replace(b, index=index, jump=jump))
+            index, *starts = (int(self.step[s]) for s in (b.index, *b.starts))
+            jump = self._per_step(b.jump)
+            boundaries.append(replace(b, index=index, jump=jump, starts=tuple(starts)))
         return advised(replace(report, boundaries=boundaries), **self.validation)
 
     def _per_step(self, jump):
@@ -619,8 +620,9 @@ class Log:
         report:ClunkReport, # what `detect` returned
     ): # matplotlib `Figure`
         "Plot the report over the steps of the run."
-        points = [int(start) for start in self.starts[1:]]
-        boundaries = [replace(b, index=i) for b, i in zip(report.boundaries, points)]
+        def point_of(step): return int(np.searchsorted(self.step, step))
+        boundaries = [replace(b, index=point_of(b.index), starts=tuple(map(point_of, b.starts)))
+                      for b in report.boundaries]
         fig = replace(report, boundaries=boundaries).plot()
         def step_at(x, position):
             if not 0 <= x < len(self.step): return ''

@@ -598,7 +598,8 @@ class _Tracked:
 def _best_epochs(report, evidence):
     "Say how often the source had been read when the evidence was best, as in '2 epochs'."
     own = [b for b in report.boundaries if b.source == report.source]
-    k = 1 + sum(bool(b.index < evidence.best_step) for b in own)
+    starts = [start for b in own for start in (b.starts or (b.index,))]
+    k = 1 + sum(bool(start < evidence.best_step) for start in starts)
     return f'{k} epoch' + 's'*(k > 1)
 
 def _on_memory(report, of_source, tracked):
