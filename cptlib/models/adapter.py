@@ -12,13 +12,14 @@ __all__ = ['adapter_config', 'weight_sum', 'add_adapter', 'adapter_off', 'merged
 import copy
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 import torch
 from fastcore.basics import patch
 from torch import nn
 from ..data.text import remember_growth, tokenizer_fingerprint
 from .pretrained import PretrainedLM, open_model # first: says if it is missing
 from .encoders import is_encoder, open_encoder
-from transformers import AddedToken, BitsAndBytesConfig, PreTrainedModel
+from transformers import AddedToken, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
 
 # %% ../../nbs/models/05_adapter.ipynb #3a6c1005
 def _peft():
@@ -134,18 +135,29 @@ def _open(model, **kwargs):
     "Open an encoder or a causal model, whichever it is."
     return (open_encoder if is_encoder(model) else open_model)(model, **kwargs)
 
+def _make_room(lm):
+    "Give a model a row of its embedding for each token of its tokenizer."
+    tokens = 0 if lm.tokenizer is None else len(lm.tokenizer)
+    if tokens <= lm.base.get_input_embeddings().weight.shape[0]: return
+    lm.base.resize_token_embeddings(tokens, mean_resizing=False)
+
 def open_adapted(
     folders, # folder of an adapter, or {name: folder}
     base=None, # model to put it on (default: the base that the adapter names)
     trainable:bool=False, # train the first adapter further
     **kwargs, # passed on to `open_model` or `open_encoder`
 )->PretrainedLM: # with the first adapter active
-    "Open a model with adapters from folders."
+    """Open a model with adapters from folders.
+
+    A tokenizer in the first folder is the model's: it has the tokens that were added."""
     peft = _peft()
     folders = folders if isinstance(folders, dict) else dict(default=folders)
     (name, first), *rest = folders.items()
     base = base or peft.PeftConfig.from_pretrained(str(first)).base_model_name_or_path
+    if (Path(first)/'tokenizer_config.json').exists():
+        kwargs = dict(tokenizer=AutoTokenizer.from_pretrained(str(first))) | kwargs
     lm = _open(base, **kwargs)
+    _make_room(lm)
     lm.model = peft.PeftModel.from_pretrained(
         lm.model, str(first), adapter_name=name, is_trainable=trainable)
     for other, folder in rest: lm.model.load_adapter(str(folder), adapter_name=other)
