@@ -44,12 +44,16 @@ class AnchorOutputs(LeanCallback):
         "Raises ValueError for a weight below 0, and in `fit` for a source not in the mixture."
         weight = as_number(weight, 'weight', 0)
         store_attr()
+        self.start = None # the model before training
 
     def before_fit(self):
         if self.only_validates: return
         names = self.find_mixture().names
         sources = as_names(self.sources, names, 'source', 'guarded')
         self.guarded = [names.index(n) for n in sources]
+        continued = getattr(getattr(self.learn, 'course', None), 'begin_at', None)
+        resumed = any(getattr(cb, 'resume', False) for cb in self.learn.cbs)
+        if self.start is not None and (continued or resumed): return # an interrupted fit goes on
         self.start = copy.deepcopy(self.model).eval().requires_grad_(False)
 
     def after_loss(self):
