@@ -614,8 +614,9 @@ def prepare_dataset(
 )->dict: # description of the source
     """Prepare rows from the texts of a Hugging Face dataset.
 
-    A file or folder may hold Parquet, JSON, CSV, Arrow or plain text. Raises ValueError for splits,
-    columns or texts that do not fit, FileExistsError if something else is at `path`.
+    A file or folder may hold Parquet, JSON, CSV, Arrow or plain text. Of plain text each line is a
+    document; use `from_texts` if each file is one. Raises ValueError for splits, columns or texts
+    that do not fit, FileExistsError if something else is at `path`.
     """
     dataset = as_dataset(name, dataset, split)
     columns, dataset = _columns(name, dataset, column, quality)
