@@ -207,8 +207,7 @@ def fit_cpt(self:Learner,
         try: self.fit(passes - (halt.epoch if halt else 0))
         except BaseException as error:
             torch.set_grad_enabled(gradients) # an interrupt may have left a validation without
-            for cb in self.cbs:
-                if isinstance(cb, Bfloat16): cb.leave()
+            if half := first_callback(self.cbs, Bfloat16): half.leave()
             self._halt = course.halt(error)
             raise
         self._halt = None

@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from scipy.stats import chisquare
 from .observe import Record, in_any
 from ..clunk.detect import detect_clunks
-from ..data.text import html_text
+from ..data.text import first_line, html_text
 
 # %% ../../nbs/audit/01_checks.ipynb #dad1cd84
 @dataclass
@@ -80,7 +80,7 @@ def check_twice(
     look = ('the sampler, the workers of an iterable data set (each reads all of it), '
             'and what a resume skips')
     bad = _too_many(worst.repeated, worst, slack)
-    if bad and record.passes_unseen:
+    if bad and not record.starts:
         return _unseen(name, 'no loader told where an epoch begins; give it to the audit')
     return _judged(name, bad, statement, look, count=times, of=worst.rows)
 
@@ -445,7 +445,7 @@ def check_clunk(
     if known.mean() < .9: return _unseen(name, 'the model returned no loss')
     lr = np.array(record.lr[:len(losses)], float)
     try: report = detect_clunks(losses, starts, metadata=dict(lr=lr))
-    except ValueError as e: return _unseen(name, str(e).splitlines()[0].rstrip('.'))
+    except ValueError as e: return _unseen(name, first_line(e).rstrip('.'))
     if not report.found: return Finding(name, 'fine', 'no step down at an epoch boundary')
     drop = max(report.boundaries, key=lambda b: b.drop)
     flags = sorted({flag for b in report.boundaries for flag in b.flags})

@@ -16,6 +16,7 @@ from cptlib.audit.checks import (ACROSS_RANKS, CHECKS, AuditReport, Finding, aud
     check_rate)
 from .observe import Record, load_record, record_name
 from ..clunk.logs import read_log
+from ..data.text import first_line
 
 # %% ../../nbs/audit/04_folder.ipynb #d33de5ae
 def check_losses(
@@ -30,7 +31,7 @@ def check_losses(
     look = 'the steps before the first of them, with a lower learning rate or in float32'
     return Finding('loss', level, statement, look, int(bad.sum()), len(losses))
 
-def _rounding(values):
+def _unit_of(values):
     "What numbers of two to four decimals seem to be rounded to, such as .01; 0 for others."
     decimals = max(len(f'{v:.6f}'.rstrip('0').partition('.')[2]) for v in values)
     return 10.**-decimals if 2 <= decimals <= 4 else 0.
@@ -53,7 +54,7 @@ def check_epoch_length(
     steps, epochs = (np.array([row[k] for row in rows], float) for k in ('step', 'epoch'))
     if (np.diff(steps) <= 0).any():
         return Finding(name, 'alarm', 'logged steps go backwards', 'logs of two runs in one file')
-    unit = _rounding(epochs)
+    unit = _unit_of(epochs)
     kept = _spans(steps, epochs, 20, 20*unit)
     if len(kept) < 4: return Finding(name, 'unseen', 'the log is too short to tell')
     steps, epochs = steps[kept], epochs[kept]
@@ -131,7 +132,7 @@ def _names():
 def _clunk(path):
     "What the log says about a clunk."
     try: report = read_log(path).detect()
-    except ValueError as e: return Finding('clunk', 'unseen', str(e).splitlines()[0].rstrip('.'))
+    except ValueError as e: return Finding('clunk', 'unseen', first_line(e).rstrip('.'))
     silent = report.verdict in ('none', 'nothing repeated')
     level = 'note' if report.found else 'fine' if silent else 'unseen'
     return Finding('clunk', level, report.verdict.splitlines()[0].rstrip('.'))

@@ -295,7 +295,6 @@ class Record:
         self.resumed = [] # of each resume: step, lr before, lr after, compared, different
         self.running = None # how much of the running epoch was there when this was saved
         self.notes = [] # what could not be watched, as sentences
-        self.passes_unseen = False # whether no loader told where an epoch begins
 
     @property
     def step(self)->int:

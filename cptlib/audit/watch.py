@@ -701,7 +701,6 @@ def _others(self:Audit):
 def report(self:Audit)->AuditReport:
     "The `AuditReport` of the training so far."
     record = copy.copy(self.record)
-    record.passes_unseen = not record.starts
     if record.epoch_rows.rows: record.epochs = [*record.epochs, self.recorder.epoch(False)]
     return audit_report(record, self._others())
 

@@ -51,9 +51,8 @@ class AnchorOutputs(LeanCallback):
         names = self.find_mixture().names
         sources = as_names(self.sources, names, 'source', 'guarded')
         self.guarded = [names.index(n) for n in sources]
-        continued = getattr(getattr(self.learn, 'course', None), 'begin_at', None)
-        resumed = any(getattr(cb, 'resume', False) for cb in self.learn.cbs)
-        if self.start is not None and (continued or resumed): return # an interrupted fit goes on
+        resumes = any(getattr(cb, 'resume', False) for cb in self.learn.cbs)
+        if self.start is not None and (self.continues or resumes): return # the anchor stays
         self.start = copy.deepcopy(self.model).eval().requires_grad_(False)
 
     def after_loss(self):

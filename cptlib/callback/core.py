@@ -42,6 +42,11 @@ class LeanCallback(Callback):
         return self.learn.lock.locked() # `learn.validate` and `learn.get_preds` hold it
 
     @property
+    def continues(self)->bool:
+        "Whether this fit goes on where an interrupted one stopped, on the same `Learner`."
+        return getattr(getattr(self.learn, 'course', None), 'begin_at', None) is not None
+
+    @property
     def rests(self)->bool:
         "Whether this fit leaves no trace: it only validates, or searches for a learning rate."
         return self.only_validates or hasattr(self.learn, 'lr_finder')

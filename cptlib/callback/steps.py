@@ -20,7 +20,7 @@ from .core import LeanCallback
 from ..data.text import as_number
 
 # %% ../../nbs/callback/14_steps.ipynb #ff68290d
-class AccumulateTargets(GradientAccumulation):
+class AccumulateTargets(LeanCallback, GradientAccumulation):
     "Accumulate batches into one gradient, weighted by their targets as in one large batch."
     def __init__(self,
         n_acc:int, # rows of a step on this process
@@ -35,9 +35,7 @@ class AccumulateTargets(GradientAccumulation):
         self.targets = 0 # targets among them
         self.places = None # targets of a batch without padding
         self.began = False
-        continued = getattr(getattr(self.learn, 'course', None), 'begin_at', None)
-        only_validates = self.learn.lock.locked()
-        if not (only_validates or continued): self.opt.zero_grad() # of a step without an end
+        if not (self.only_validates or self.continues): self.opt.zero_grad() # of a step without an end
 
     def after_loss(self): pass # `before_backward` comes after all that change the loss
 

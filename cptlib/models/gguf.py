@@ -17,6 +17,7 @@ import torch
 
 from ..data.disk import new_folder
 from ..data.source import cache_dir
+from ..data.text import first_line
 
 # %% ../../nbs/models/07_gguf.ipynb #faad7852
 try:
@@ -39,8 +40,6 @@ def _key(file):
             found.update(f.read(piece))
     return found.hexdigest()
 
-def _reason(e): return next(iter(str(e).splitlines()), type(e).__name__)
-
 def _read_gguf(file):
     "Read model and tokenizer. Raises ValueError if transformers cannot."
     where = dict(gguf_file=file.name)
@@ -48,7 +47,7 @@ def _read_gguf(file):
         model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **where)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
     except (ValueError, KeyError, NotImplementedError, OSError) as e:
-        raise ValueError(f'{file}: transformers cannot read this file ({_reason(e)}); '
+        raise ValueError(f'{file}: transformers cannot read this file ({first_line(e)}); '
                          'give a GGUF file of a family that it knows, such as Llama') from e
     return model, tokenizer
 
@@ -108,7 +107,7 @@ def _on_hub(name, **kwargs):
     try:
         return Path(snapshot_download(name, allow_patterns=_files, **kwargs)), None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as e:
-        return None, _reason(e)
+        return None, first_line(e)
 
 def _is_model(folder):
     "Tell whether a folder has a config and weights, and not only a tokenizer."

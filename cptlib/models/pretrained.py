@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 import torch
 from torch import nn
-from ..data.text import tokenizer_fingerprint
+from ..data.text import first_line, tokenizer_fingerprint
 from .check import evaluating, model_positions
 from .chunked import LazyLogits
 from .gguf import PACKAGED, pretrained_model
@@ -227,7 +227,7 @@ def _open_place(model, auto, **kwargs):
         return auto.from_pretrained(place, **kwargs)
     except OSError as e:
         if Path(place).exists(): raise
-        reason = next(iter(str(e).splitlines()), type(e).__name__)
+        reason = first_line(e)
         raise OSError(f'no model {place!r}: there is no folder of this name, '
                       f'and it could not be loaded from the Hub ({reason})') from e
 
