@@ -43,7 +43,7 @@ class LeanCallback(Callback):
 
     @property
     def continues(self)->bool:
-        "Whether this fit goes on where an interrupted one stopped, on the same `Learner`."
+        "Whether this fit continues an interrupted one, on the same `Learner`."
         return getattr(getattr(self.learn, 'course', None), 'begin_at', None) is not None
 
     @property
