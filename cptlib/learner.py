@@ -144,7 +144,7 @@ def cpt_learner(
 def _found(checkpoint):
     "Whether the folder of a `Checkpoint` has a checkpoint to resume from."
     if not checkpoint.resume: return False
-    if hasattr(checkpoint, 'store'): checkpoint.store.wait() # for a save in the background
+    if hasattr(checkpoint, 'store'): checkpoint.store.wait() # warns if a save failed
     return bool(checkpoint_folders(checkpoint.path))
 
 @patch

@@ -232,6 +232,11 @@ def _forget():
     _locks.clear()
     _pools.clear()
 
+def _finish_saves(path):
+    "Wait until everything is written that this process has begun to save in a folder."
+    pool = _pools.get(Path(path).absolute())
+    if pool: pool.submit(int).result()
+
 def _try_to_write(path):
     probe = path/'.step-try'
     probe.mkdir(parents=True, exist_ok=True)
@@ -274,8 +279,11 @@ def step_of(
 def checkpoint_folders(
     path, # folder of a `Checkpoint`
 )->list: # oldest first
-    "List the folders of the checkpoints in a folder."
-    return sorted(Path(path).glob('step-*'))
+    "List the folders of the checkpoints in a folder, once those under way are written."
+    _finish_saves(path)
+    return _folders(path)
+
+def _folders(path): return sorted(Path(path).glob('step-*'))
 
 class Store:
     "A folder of checkpoints, written by one process at a time in a background thread."
@@ -297,7 +305,7 @@ class Store:
         if not _pools and hasattr(os, 'register_at_fork'):
             os.register_at_fork(after_in_child=_forget)
         self.pool = _pools.setdefault(self.path, ThreadPoolExecutor(1, 'checkpoint'))
-        self.pool.submit(int).result() # an earlier `Store` here may still be writing
+        _finish_saves(self.path) # an earlier `Store` here may still be writing
         _take(self.path)
         for p in self.path.glob('.step-*'): shutil.rmtree(p, ignore_errors=True) # unfinished
         for name in self.names():
@@ -305,7 +313,7 @@ class Store:
 
     def names(self)->list: # oldest first
         "List the names of the checkpoints."
-        return [p.name for p in checkpoint_folders(self.path)]
+        return [p.name for p in _folders(self.path)]
 
     def best(self)->str: # None where nothing was validated
         "Return the checkpoint with the lowest validation loss."
