@@ -188,7 +188,8 @@ def fit_cpt(self:Learner,
     if resume is None: resume = first_callback([*self.cbs, *cbs], Checkpoint)
     halt = self._halted(mixture, resume)
     if halt: start = halt.start
-    else: start = 0 if resume and _found(resume) else mixture.step # it brings its own steps
+    else: start = resume.fit_start() if resume and _found(resume) else None
+    if start is None: start = mixture.step
     passes = math.ceil((mixture.steps - start)/every)
     if halt and halt.every != every: halt.epoch, halt.done = divmod(halt.step - start, every)
     finished = halt.epoch >= passes if halt else start >= mixture.steps

@@ -193,7 +193,7 @@ def check_targets(
     if not rows: return _unseen(name, 'no labels reached the model, and no gradient was read')
     empty, full = c['rows_without_targets'], c['rows_all_targets']
     look = 'the answer mask, the chat template, and rows that are cut off before the answer'
-    if empty > max(2, .01*rows):
+    if empty > max(2, .01*rows) and not c['fills_in']: # or a short row had none by chance
         statement = f'{empty} of {rows} rows have no target, so nothing is learned from them'
         return Finding(name, 'alarm', statement, look, empty, rows)
     if c['looked_differ'] > .01*max(c['looked'], 200):
@@ -230,6 +230,7 @@ def check_shift(
     "Is each target the next token?"
     name, c = 'shift', record.counts
     n = c['targets']
+    if c['fills_in']: return _unseen(name, 'the model fills in hidden tokens, not the next one')
     if n < 20: return _unseen(name, 'too few targets were seen')
     right = c['targets_as_tokens']
     look = 'labels must equal input_ids: the model shifts them by itself'
@@ -291,6 +292,7 @@ def check_ends(
     "Does the model learn where a text ends?"
     name, c, special = 'ends', record.counts, record.special
     if special.eos is None: return _unseen(name, 'the end-of-text token is not known')
+    if c['fills_in']: return _unseen(name, 'a model that fills in hidden tokens writes no end')
     if c['eos'] >= 5 and c['targets']:
         bad = c['eos_targets'] == 0
         statement = f'{c["eos_targets"]} of {c["eos"]} EOS tokens are targets'

@@ -269,12 +269,11 @@ def read_gradient(
     weight = -(low*clear).sum()/(rest*clear).sum()
     return y, weight, clear.sum()
 
-def _summed_loss(logits, labels):
+def _summed_loss(logits, targets):
     "Summed loss of the targets and their number, as a tensor [2]; one row at a time."
-    losses = [F.cross_entropy(row[:-1].float(), label[1:], reduction='sum')
-              for row, label in zip(logits, labels)]
-    targets = labels[:, 1:] != IGNORED
-    return torch.stack([torch.stack(losses).sum(), targets.sum().float()])
+    losses = [F.cross_entropy(row.float(), target, reduction='sum')
+              for row, target in zip(logits, targets)]
+    return torch.stack([torch.stack(losses).sum(), (targets != IGNORED).sum().float()])
 
 # %% ../../nbs/audit/02_watch.ipynb #a30c628a
 @patch
@@ -284,12 +283,14 @@ def _gradient_labels(self:Recorder, f, inputs):
     tokens = inputs['input_ids']
     if y.shape != tokens.shape: return
     labels = inputs.get('labels')
+    shift = 0 if self.record.counts['fills_in'] else 1 # from a prediction to its target
+    y = y[:, :y.shape[1] - shift]
     if labels is None:
-        inputs['labels'] = np.full(y.shape, IGNORED)
-        inputs['labels'][:, 1:] = y[:, :-1]
+        inputs['labels'] = np.full(tokens.shape, IGNORED)
+        inputs['labels'][:, shift:] = y
         return
-    known = y[:, :-1] != NOT_KNOWN
-    differ = known & (y[:, :-1] != labels[:, 1:])
+    known = y != NOT_KNOWN
+    differ = known & (y != labels[:, shift:])
     self.record.counts.update(looked=int(known.sum()), looked_differ=int(differ.sum()))
 
 # %% ../../nbs/audit/02_watch.ipynb #267a9949
@@ -393,6 +394,12 @@ def _mode_matters(model):
         if isinstance(m, torch.nn.modules.dropout._DropoutNd): values.append(m.p)
         if any(isinstance(v, float) and v > 0 for v in values): return True
     return False
+
+def _fills_in(model):
+    "Whether a model predicts hidden tokens at their own places, as a masked language model does."
+    while hasattr(model, 'get_base_model'): model = model.get_base_model() # of PEFT
+    model = getattr(model, 'module', model) # of a parallel training
+    return type(model).__name__.endswith('ForMaskedLM')
 
 def _sharded(model):
     "Whether the weights lie in pieces on several devices, so that all ranks must run together."
@@ -540,7 +547,9 @@ def _look(self:Audit, f, out):
     logits.register_hook(read)
     labels = f.inputs.get('labels')
     if labels is None or labels.shape != logits.shape[:2]: return
-    with torch.no_grad(): f.own = _summed_loss(kept, labels)
+    pair = kept, labels
+    if not self.recorder.record.counts['fills_in']: pair = kept[:, :-1], labels[:, 1:]
+    with torch.no_grad(): f.own = _summed_loss(*pair)
 
 # %% ../../nbs/audit/02_watch.ipynb #e102f982
 @patch
@@ -603,6 +612,7 @@ def attach(self:Audit,
     record = self.recorder.record
     record.special = special_tokens(model, self.tokenizer)
     record.counts['mode_matters'] = int(_mode_matters(model))
+    record.counts['fills_in'] = int(_fills_in(model))
     if _sharded(model): self.probe = False
     self._handles.append(model.register_forward_hook(self._forward, with_kwargs=True).remove)
     optimizer = getattr(optimizer, 'optimizer', optimizer) # of accelerate

@@ -9,6 +9,7 @@ __all__ = ['Ledger', 'Checkpoint']
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #9c96f31a
 import hashlib, os, time, warnings
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import numpy as np, pandas as pd, torch, torch.distributed as dist
@@ -19,7 +20,7 @@ from fastcore.foundation import L
 from .core import LeanCallback, compact_logs, first_callback, plain_logs
 from .state import (changed_settings, load_training_state, refuse_fixed,
                                    run_settings, saving, training_state, use_settings)
-from .store import Store, snapshot
+from .store import Store, checkpoint_folders, read_entry, snapshot
 from ..data.history import History, TensorHistory
 from ..data.mixture import checked_changes
 from ..data.streams import Ids
@@ -335,6 +336,15 @@ def _load(self:Checkpoint, state):
     if not learn.n_epoch:
         warnings.warn(f'the training in {self.path} is finished, nothing is left to do; '
                       'give another folder to train anew')
+
+@patch
+def fit_start(self:Checkpoint)->int: # step of its mixture; None if there is no good checkpoint
+    "Read where the fit began that the newest checkpoint is of."
+    for folder in reversed(checkpoint_folders(self.path)):
+        with suppress(ValueError):
+            step = read_entry(folder, 'fit', 'mixture', 'step')
+            return step - read_entry(folder, 'fit', 'train_iter')
+
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #7000001b
 @patch

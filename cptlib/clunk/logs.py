@@ -205,7 +205,7 @@ def _from_lines(lines):
 _NUMBER = r'[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)'
 _PAIR = re.compile(rf'([A-Za-z][A-Za-z_/]*(?: [A-Za-z_]+)?)\s*[:=]?\s*({_NUMBER})(?![\w.])')
 _TIMED = re.compile(rf'([A-Za-z][A-Za-z_/]*(?: [A-Za-z_]+)?)\s*[:=]?\s*({_NUMBER})(?:ms|s|%|it/s)')
-_TORCHTUNE = re.compile(rf'^\s*(\d+)\|(\d+)\|Loss: ({_NUMBER})')
+_TORCHTUNE = re.compile(rf'(?:^|[\s:\]])(\d+)\|(\d+)\|Loss: ({_NUMBER})')
 _BRACES = re.compile(r'\{[^{}]*\}')
 
 def _plain(name):
@@ -222,7 +222,7 @@ def _of_dictionary(text):
 
 def _of_line(line):
     "Read the pairs of a name and a number in one line of a console."
-    short = _TORCHTUNE.match(line)
+    short = _TORCHTUNE.search(line)
     if short: return dict(zip(('epoch', 'step', 'loss'), short.groups()))
     return {name: value for name, value in _PAIR.findall(_TIMED.sub('', line))}
 
@@ -632,9 +632,11 @@ class Log:
 
 # %% ../../nbs/clunk/05_logs.ipynb #e8272f5c
 def _series(table, picked):
-    "Return {loss, step, epoch, lr: [n]} of the rows with a loss; only the loss may have holes."
+    """Return {row, loss, step, epoch, lr: [n]} of the rows with a loss.
+
+    Only the loss may have holes. `row` is where a point stands in the log."""
     with_loss = table[picked['loss']].present
-    series = {}
+    series = dict(row=np.flatnonzero(with_loss))
     for want, name in picked.items():
         if not name: continue
         values = table[name].values[with_loss]
@@ -652,6 +654,7 @@ def _averaged(series):
     first = np.flatnonzero(np.diff(step, prepend=np.nan) != 0)
     counts = np.diff(np.append(first, len(step)))
     out = {want: np.add.reduceat(values, first)/counts for want, values in series.items()}
+    if 'row' in series: out['row'] = series['row'][first]
     return out, (f'Rows of the same step (up to {int(counts.max())}) were averaged: '
                  f'{len(step)} rows are {len(first)} points.')
 
@@ -693,21 +696,31 @@ def _split_runs(series):
     return [_take(series, np.array(index)) for index in runs], repeated
 
 def _choose_run(runs, run):
-    "Return the series of one run, and a note or None. Raises ValueError for a run that is not there."
+    """Return the series of one run, its rows in the log as a slice, and a note or None.
+
+    Raises ValueError for a run that is not there."""
     if run is None: chosen = max(range(len(runs)), key=lambda i: len(runs[i]['loss']))
     elif 1 <= run <= len(runs): chosen = run - 1
     else: raise ValueError(f'there is no run {run}; this log holds {len(runs)}, counted from 1')
-    if len(runs) == 1: return runs[0], None
+    if len(runs) == 1: return runs[0], slice(None), None
+    begins = [None, *(series['row'][0] for series in runs[1:]), None]
+    rows = slice(*begins[chosen:chosen + 2])
     sizes = ', '.join(str(len(series['loss'])) for series in runs)
     which = f'Run {chosen + 1} is read' + (', the longest' if run is None else '')
-    return runs[chosen], (f'This log holds {len(runs)} runs, of {sizes} points. {which}; '
+    return runs[chosen], rows, (f'This log holds {len(runs)} runs, of {sizes} points. {which}; '
                           'name another with --run (run=...).')
 
+class _Points(NamedTuple):
+    "The points of one run."
+    series: dict # {row, loss, step, epoch, lr: [n]}
+    rows: slice # the rows of the log that belong to the run
+    notes: list
+
 def _points(table, picked, run=None):
-    "Return {loss, step, epoch, lr: [n]} of one run, and notes."
+    "Return the `_Points` of one run."
     series, of_averages = _averaged(_series(table, picked))
     runs, repeated = _split_runs(_counted_on(series))
-    points, of_runs = _choose_run(runs, run)
+    points, rows, of_runs = _choose_run(runs, run)
     notes = [note for note in (of_averages, of_runs) if note]
     if repeated:
         notes.append('Points that a resumed run logged again, '
@@ -717,7 +730,7 @@ def _points(table, picked, run=None):
         notes.append('No column tells the step, so we count one step a point. If a point stands '
                      'for several steps, then read "steps" as "points", and points that hold '
                      'two epochs could not be left out.')
-    return points, notes
+    return _Points(points, rows, notes)
 
 # %% ../../nbs/clunk/05_logs.ipynb #cb666bd8
 def _checkpoint_step(state):
@@ -897,20 +910,38 @@ def _about(log, columns, number, length, left_out):
     return [note for note in notes if note]
 
 # %% ../../nbs/clunk/05_logs.ipynb #318066a5
-def _validation(table, names, step):
-    "Return {'loss' or 'accuracy': {source: [k, 2]}}, with 'loss' for an unnamed source."
-    out = dict(loss={}, accuracy={})
+def _steps_of_rows(table, step, points):
+    "Return the step of each row of a log [rows], counted as that of the points of a run."
+    rows = np.arange(len(next(iter(table.values())).values))
+    last = np.searchsorted(points['row'], rows, 'right') - 1 # the last point before each row
+    if step not in table: return np.where(last >= 0, points['step'][last], 0.)
+    told = np.maximum.accumulate(np.where(table[step].present, rows, -1))
+    own = np.where(told >= 0, table[step].values[told], 0.) # without one, it happened at the last
+    counted_on = points['step'] - own[points['row']]
+    return own + np.where(last >= 0, counted_on[last], 0.)
+
+def _last_told(history):
+    "Leave out what a resumed run measured again: keep [k, 2] whose steps rise to the end."
+    kept = []
+    for at, value in reversed(history):
+        if not kept or at < kept[-1][0]: kept.append((at, value))
+    return kept[::-1]
+
+def _validation(table, names, step, points, rows=slice(None)):
+    """Return {'loss' or 'accuracy': {source: [k, 2]}} of the `rows` of one run.
+
+    The source without a name is called 'loss'."""
+    out, at = dict(loss={}, accuracy={}), _steps_of_rows(table, step, points)
+    of_run = np.zeros(len(at), bool)
+    of_run[rows] = True
     for name in names:
         values, present = table[name]
-        at = np.zeros(len(values))
-        if step in table: # a row without a step happened at the last one
-            last = np.maximum.accumulate(np.where(table[step].present, np.arange(len(at)), -1))
-            at = np.where(last >= 0, table[step].values[last], 0.)
+        told = present & of_run
         source, what = _VALID.match(_plain(name)).groups()
         source = re.sub('_?mean_token$', '', source or '') # TRL's name of the accuracy
         histories = out['loss' if what == 'loss' else 'accuracy']
-        points = list(zip(at[present].tolist(), values[present].tolist()))
-        histories.setdefault(source or 'loss', []).extend(points)
+        found = _last_told(list(zip(at[told].tolist(), values[told].tolist())))
+        histories.setdefault(source or 'loss', []).extend(found)
     return out
 
 def _without_zeros(losses, state):
@@ -941,7 +972,7 @@ def _as_log(file, steps_per_epoch, column, run):
     table = _without_summary(_table(file.rows))
     columns = _columns(table, column)
     picked = columns.picked
-    points, notes = _points(table, picked, run)
+    points, rows, notes = _points(table, picked, run)
     points, broken_notes = _cut(points)
     losses, zero_notes = _without_zeros(points['loss'], file.state)
     notes = [*broken_notes, *notes, *zero_notes, *file.notes]
@@ -957,7 +988,7 @@ def _as_log(file, steps_per_epoch, column, run):
     starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
     log = Log(losses[keep], starts, step[keep].astype(int), every,
               lr=points['lr'][keep] if 'lr' in points else None,
-              validation=_validation(table, columns.validation, picked['step']))
+              validation=_validation(table, columns.validation, picked['step'], points, rows))
     left_out = int((~keep).sum())
     log.notes = [*_about(log, columns, number, length, left_out), *notes]
     return log
