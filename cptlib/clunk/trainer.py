@@ -85,7 +85,9 @@ def _step_loss(calls, scale):
 
 # %% ../../nbs/clunk/06_trainer.ipynb #cc6acdc0
 class ClunkCallback(TrainerCallback):
-    "Test the training loss at every epoch boundary; read `report` during or after the training."
+    """Test the training loss at every epoch boundary; read `report` during or after the training.
+
+    Steps are counted from where this training began, or was resumed."""
     def __init__(self,
         alpha:float=0.01, # chance of a false alarm that is accepted for the whole run
         repeats:float=None, # share of later rows seen before, 0 (a stream) to 1 (fixed data)
@@ -99,15 +101,16 @@ class ClunkCallback(TrainerCallback):
         self.rows, self.length = [], [] # rows in each step, tokens in its longest row
         self.starts = [] # first step of every epoch
         self.pairs = OnlinePaired(self.alpha) # tests rows against themselves
-        self.measured = [] # of each evaluation: global step, metrics
+        self.measured = [] # of each evaluation: step, metrics
         self._calls, self._hook = [], None # `_Call`s of the current step
         self._waiting = [] # of steps whose rows are still on the device: losses, ids, new epoch?
         self._begins = False # whether the next step is the first of an epoch
+        self._before = 0 # steps before a resume
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         if self._hook: self._hook.remove() # of a training that was interrupted
         self._clear()
-        self._scale = args.world_size
+        self._scale, self._before = args.world_size, state.global_step
         self._hook = model.register_forward_hook(self._forward, with_kwargs=True)
 
     def on_epoch_begin(self, args, state, control, **kwargs):
@@ -137,7 +140,8 @@ class ClunkCallback(TrainerCallback):
         self._calls = []
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-        self.measured.append((state.global_step, dict(metrics or {})))
+        step = state.global_step - self._before # counted as the losses are
+        self.measured.append((step, dict(metrics or {})))
 
     def on_train_end(self, args, state, control, **kwargs):
         self._hook.remove()

@@ -320,6 +320,7 @@ def curate(
 )->Schedule:
     """Let the lower-quality half of each source gradually give way to its better half.
 
+    The end is that of the training. In a schedule in tokens it is the last moment of a change.
     Raises ValueError for an unknown source and for a share outside 0 to 1.
     """
     names = as_names(names, s.names, 'source')
