@@ -27,7 +27,7 @@ from .callback.core import LeanCallback
 from .callback.state import load_training_state, saving
 from .callback.store import Store
 from .data.schedule import Schedule
-from .data.text import as_name, as_number
+from .data.text import as_name, as_number, install_extra
 from .models.check import longest_list
 
 # %% ../nbs/01_optim.ipynb #d2249dfe
@@ -110,8 +110,8 @@ def adamw8bit(
     Raises ModuleNotFoundError without bitsandbytes."""
     try: from bitsandbytes.optim import AdamW8bit
     except ModuleNotFoundError as e:
-        raise ModuleNotFoundError("adamw8bit needs bitsandbytes: "
-                                  "pip install 'cptlib[qlora]'") from e
+        need = install_extra('adamw8bit needs bitsandbytes', 'qlora')
+        raise ModuleNotFoundError(need) from e
     # bitsandbytes has an option 'alpha', which fastai would take for the second beta
     names = {name: ours for name, ours in pytorch_hp_map.items() if name != 'alpha'}
     return OptimWrapper(params, AdamW8bit, hp_map=names, lr=lr, betas=betas, eps=eps)

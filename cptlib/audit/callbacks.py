@@ -11,6 +11,7 @@ __all__ = ['AuditCallback', 'AuditLearner']
 from fastai.callback.core import Callback
 from .checks import AuditReport
 from .watch import Audit
+from ..data.text import install_extra
 
 try:
     from transformers import TrainerCallback
@@ -35,7 +36,7 @@ class AuditCallback(TrainerCallback):
         **kwargs, # arguments of `Audit`
     ):
         if TrainerCallback is object:
-            message = "AuditCallback needs transformers: pip install 'cptlib[hf]'"
+            message = install_extra('AuditCallback needs transformers', 'hf')
             raise ModuleNotFoundError(message, name='transformers')
         self.kwargs, self.audit = kwargs, None
 

@@ -453,7 +453,7 @@ def check_clunk(
     flags = sorted({flag for b in report.boundaries for flag in b.flags})
     also = f'; this would look the same: {", ".join(flags)}' if flags else ''
     return Finding(name, 'note', f'the loss steps down by {drop.drop:.2f} nats where an epoch '
-                   f'begins: rows are remembered{also}')
+                   f'begins, as it does where rows are remembered{also}')
 
 # %% ../../nbs/audit/01_checks.ipynb #b47eed1f
 _LEVELS = dict(alarm='alarm', note='note', fine='fine', unseen='not seen')

@@ -30,7 +30,7 @@ from .core import Chunk, Event, LeanCallback, LossReader, first_callback
 from .datamix import losses_by_source
 from .guard import SpikeGuard, gradient_norm
 from .state import run_settings
-from ..data.text import as_name, as_number, as_state, markdown_text
+from ..data.text import as_name, as_number, as_state, install_extra, markdown_text
 from ..tasks.questions import known_share
 
 # %% ../../nbs/callback/17_trackers.ipynb #bc3ad444
@@ -132,8 +132,8 @@ def _library(name, package=None):
     try: return import_module(name)
     except ModuleNotFoundError as e:
         package = package or name
-        raise ModuleNotFoundError(f"Track needs {package}: pip install {package}, or all "
-                                  "trackers: pip install 'cptlib[trackers]'") from e
+        need = f'Track needs {package}: pip install {package}, or all trackers'
+        raise ModuleNotFoundError(install_extra(need, 'trackers')) from e
 
 def _markdown(frame):
     "A table as Markdown."

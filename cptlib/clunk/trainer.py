@@ -23,7 +23,8 @@ try:
     from transformers import TrainerCallback
 except ModuleNotFoundError as e:
     if e.name != 'transformers': raise # a package that transformers itself needs
-    message = "ClunkCallback needs transformers: pip install 'cptlib[hf]'"
+    message = ('ClunkCallback needs transformers: '
+               "pip install 'cptlib[hf] @ git+https://github.com/cptlib/cptlib'")
     raise ModuleNotFoundError(message, name=e.name) from e
 
 # %% ../../nbs/clunk/06_trainer.ipynb #702ca1f0

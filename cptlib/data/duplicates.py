@@ -17,7 +17,8 @@ import numpy as np
 from .loader import row_hashes
 from .look import documents, end_id
 from .source import Source
-from .text import Tokenizer, as_number, html_paragraphs, html_table, text_table
+from .text import (Tokenizer, as_number, html_paragraphs, html_table, install_extra,
+                              text_table)
 
 # %% ../../nbs/data/14_duplicates.ipynb #eb447336
 _BASE = 0x9E3779B97F4A7C15 # odd, so it has an inverse modulo 2**64
@@ -100,8 +101,8 @@ class _Near:
     def __init__(self, similarity, n):
         try: from datasketch import MinHash, MinHashLSH
         except ImportError as e:
-            raise ImportError("near duplicates need datasketch; run pip install 'cptlib[data]', "
-                              'or leave near= out to find equal documents') from e
+            need = install_extra('near duplicates need datasketch', 'data')
+            raise ImportError(f'{need}. Or leave near= out to find equal documents') from e
         self.similarity, self.n, self.new = similarity, n, MinHash
         # rather more candidates than too few: each is compared again
         self.table = MinHashLSH(similarity, _PERMUTATIONS, weights=(.1, .9))

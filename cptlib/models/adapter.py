@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from torch import nn
-from ..data.text import remember_growth, tokenizer_fingerprint
+from ..data.text import install_extra, remember_growth, tokenizer_fingerprint
 from .pretrained import PretrainedLM, open_model # first: says if it is missing
 from .encoders import is_encoder, open_encoder
 from transformers import AddedToken, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
@@ -28,7 +28,7 @@ def _peft():
         import peft
     except ModuleNotFoundError as e:
         if e.name != 'peft': raise
-        need = "adapters need peft: pip install 'cptlib[hf]'"
+        need = install_extra('adapters need peft', 'hf')
         raise ModuleNotFoundError(need, name='peft') from e
     return peft
 

@@ -17,7 +17,7 @@ import torch
 
 from ..data.disk import new_folder
 from ..data.source import cache_dir
-from ..data.text import first_line
+from ..data.text import first_line, install_extra
 
 # %% ../../nbs/models/07_gguf.ipynb #faad7852
 try:
@@ -26,7 +26,7 @@ try:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 except ModuleNotFoundError as e:
     if e.name not in ('transformers', 'tokenizers', 'huggingface_hub'): raise
-    need = f"Hugging Face models need {e.name}: pip install 'cptlib[hf]'"
+    need = install_extra(f'Hugging Face models need {e.name}', 'hf')
     raise ModuleNotFoundError(need, name=e.name) from e
 
 # %% ../../nbs/models/07_gguf.ipynb #c65ae439

@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 import torch
 from torch import nn
-from ..data.text import first_line, tokenizer_fingerprint
+from ..data.text import first_line, install_extra, tokenizer_fingerprint
 from .check import evaluating, model_positions
 from .chunked import LazyLogits
 from .gguf import PACKAGED, pretrained_model
@@ -23,7 +23,7 @@ try:
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 except ModuleNotFoundError as e:
     if e.name not in ('transformers', 'tokenizers'): raise
-    need = f"Hugging Face models need {e.name}: pip install 'cptlib[hf]'"
+    need = install_extra(f'Hugging Face models need {e.name}', 'hf')
     raise ModuleNotFoundError(need, name=e.name) from e
 
 # %% ../../nbs/models/04_pretrained.ipynb #067c25f3

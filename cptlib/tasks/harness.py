@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..data.text import install_extra
 from ..models.check import model_positions, random_state, set_random_state
 from ..models.generate import complete, score_tokens, tokenizer_for
 
@@ -23,7 +24,7 @@ def _harness():
     try: import lm_eval.api.model
     except ModuleNotFoundError as e:
         if e.name != 'lm_eval': raise
-        need = "harness tasks need lm-evaluation-harness: pip install 'cptlib[eval]'"
+        need = install_extra('harness tasks need lm-evaluation-harness', 'eval')
         raise ModuleNotFoundError(need, name='lm_eval') from e
     return lm_eval
 
