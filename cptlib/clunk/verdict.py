@@ -145,13 +145,14 @@ def read_probe(
     drop:float=0., # drop that was found, nats; 0 where there is none
     level:float=0., # loss at the boundary, nats
     alpha:float=0.01, # level of the probe where it decides alone
+    low:float|None=None, # lower end of the drop's interval, nats (default: the drop)
 )->str|None: # 'remembers', 'forgets' or 'undecided'; None without a probe
     "Say what a probe means for memory."
     if probe is None: return None
     lo, hi = probe['ci']
     if drop > 0:
         if lo > 0 and hi >= drop/2: return 'remembers'
-        return 'forgets' if hi < drop else 'undecided'
+        return 'forgets' if hi < (drop if low is None else low) else 'undecided'
     if probe['p'] < alpha and _matters(probe['gap'], level): return 'remembers'
     return 'forgets' if _near_zero((lo, hi)) else 'undecided'
 
@@ -190,10 +191,11 @@ class ClunkReport:
     because: tuple = () # evidence that decides: 'step', 'paired', 'probe', 'flags'
     found: bool = False # whether a drop was found, whatever its cause
     p: float = np.nan # one-sided, for the whole run
-    drop: float = np.nan # mean drop over the boundaries of `source`, nats
+    drop: float = np.nan # drop of `source`, nats: the mean over its boundaries, or at `single`
     ci: tuple = (np.nan, np.nan) # its 95 % interval, nats
     detectable: float = np.nan # mean drop found with 80 % power, nats
     source: str = '' # the source with the strongest evidence
+    single: int = None # the epoch that begins with the drop, where the mean over all does not tell
     boundaries: list = field(default_factory=list) # of `Boundary`
     alpha: float = 0.01 # false alarms accepted per run
     probe: dict = None # result of `probe_gap`
@@ -249,18 +251,33 @@ def _names(supporting):
     if not all(b.flags for b in supporting): return []
     return list(dict.fromkeys(flag for b in supporting for flag in b.flags))
 
+def _fill_in_drop(report, pooled, supporting, on_average):
+    "Fill in source and drop: of the source that drops, or else of the strongest evidence."
+    among = supporting or [b for b in report.boundaries if b.jump]
+    report.source = _strongest({b.source: pooled[b.source] for b in among}, among)
+    mean = pooled[report.source]
+    report.drop, report.ci = mean.drop, mean.ci
+    report.detectable = detectable_drop(mean.se, mean.df, report.alpha)
+    if not supporting or report.source in on_average: return
+    strongest = min((b for b in supporting if b.source == report.source), key=lambda b: b.p_raw)
+    report.drop, report.ci, report.single = strongest.drop, strongest.ci, strongest.epoch
+
+def _at_probe(report):
+    "The drop that a probe is compared with: where the rows begin to repeat, if it drops there."
+    if not report.found: return dict(drop=0.)
+    first = min(report._own, key=lambda b: b.epoch)
+    if first.verdict == 'drop': return dict(drop=first.drop, low=first.ci[0])
+    return dict(drop=report.drop, low=report.ci[0])
+
 def _conclude(report, pooled, on_average):
     "Fill in the run's drop and verdict; `on_average` names sources with a significant mean drop."
     tested = [b for b in report.boundaries if b.jump]
-    report.source = _strongest(pooled, tested)
-    strongest = pooled[report.source]
-    report.drop, report.ci = strongest.drop, strongest.ci
-    report.detectable = detectable_drop(strongest.se, strongest.df, report.alpha)
     supporting = _supporting(tested, pooled, on_average)
     report.found = bool(supporting)
+    _fill_in_drop(report, pooled, supporting, on_average)
     by_rows = report.paired
     seen = _of_tests(tested, pooled, supporting)
-    probe = read_probe(report.probe, report.drop if report.found else 0., report.level, report.alpha)
+    probe = read_probe(report.probe, level=report.level, alpha=report.alpha, **_at_probe(report))
     concluded = conclude(seen, seen if by_rows else None, probe, _names(supporting))
     report.verdict, report.because = concluded.verdict, concluded.because
 
@@ -313,6 +330,7 @@ def _drop_sentence(r):
     "Say how far the loss falls."
     k = len(r._own)
     average = f', on average over {k} boundaries,' if k > 1 else ''
+    if r.single is not None and k > 1: average = f', at one of {k} boundaries,'
     how = 'each row against itself an epoch ago, ' if r.paired else ''
     return (f'{_who(r)}{average} falls by {_nats(r.drop, r.ci)} where its rows begin to repeat'
             f'{_share(r.drop, r.level)}, more than trend and noise explain ({how}p {r.p:.1g}).')
@@ -629,17 +647,18 @@ def _on_memory(report, of_source, tracked):
 # %% ../../nbs/clunk/02_verdict.ipynb #8f82112c
 def _probe_shows_memory(report):
     "Tell whether the probe says that rows are remembered."
-    drop = report.drop if report.found else 0.
-    return read_probe(report.probe, drop, report.level, report.alpha) == 'remembers'
+    found = read_probe(report.probe, level=report.level, alpha=report.alpha, **_at_probe(report))
+    return found == 'remembers'
 
 def _on_clunk(report, tracked):
     "Write the advice on the source that repeats."
     of_source = '' if report.source in ('', 'loss') else f' of {report.source!r}'
-    flags = {flag for b in report.boundaries for flag in b.flags}
+    own = report._own
+    averaged = sum(bool({'smoothed', 'restarting mean'} & set(b.flags)) for b in own)
     if report.verdict == 'nothing repeated':
         return 'Do nothing about memorization: no source was read more than once.'
     if _probe_shows_memory(report): return _on_memory(report, of_source, tracked)
-    if flags & {'smoothed', 'restarting mean'}:
+    if 2*averaged > len(own): # a single flag may be chance
         return ('Make sure that this is the raw loss of every step and not an average, '
                 'before you change anything.')
     if report.verdict == 'too short':
