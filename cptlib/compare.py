@@ -47,7 +47,7 @@ def _average_with_start(learn, start, average):
     "Average the model with its start, and measure it again."
     with torch.no_grad():
         for p, at_start in zip(learn.model.parameters(), start, strict=True):
-            p.lerp_(at_start, 1 - average)
+            p.lerp_(at_start.to(p.device), 1 - average)
     now = evaluate(learn.model, learn.dls.valid)
     learn.accuracy_tracker.records[-1] |= {k: now[k].to_numpy() for k in ('accuracy', 'loss')}
 
@@ -336,12 +336,25 @@ def _in_words(mean, half):
     if not abs(mean) > half: return f'no difference shown {number}'
     return f'{"more" if mean > 0 else "less"} {number}'
 
+@patch
+def _verdict_on_gain(self:Comparison):
+    "What the numbers show where nothing is guarded."
+    table, differences = self.table(), self.differences()
+    lines = [f'{len(table)} recipes, {int(table.seeds.min())} seeds. '
+             f'Gained is the change of accuracy on {" and ".join(self.target)}.',
+             f'Most gained: {table.gained.idxmax()} ({table.gained.max():+.3f}).']
+    for name, row in differences.iterrows():
+        gained = _in_words(row['gained'], row['gained ±'])
+        lines.append(f'{name} against {self.recipes[0].name}: gained {gained}.')
+    return '\n'.join(lines)
+
 @patch(as_prop=True)
 def verdict(self:Comparison)->str:
     "Say in words what the numbers show."
     table, differences = self.table(), self.differences()
     to = self.recipes[0].name
     target, guarded = ' and '.join(self.target), ' and '.join(self.guarded)
+    if not self.guarded: return self._verdict_on_gain()
     front = ', '.join(table.index[pareto(table.gained, table.kept)])
     lines = [
         f'{len(table)} recipes, {int(table.seeds.min())} seeds. '

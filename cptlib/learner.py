@@ -208,7 +208,8 @@ def fit_cpt(self:Learner,
         try: self.fit(passes - (halt.epoch if halt else 0))
         except BaseException as error:
             torch.set_grad_enabled(gradients) # an interrupt may have left a validation without
-            if half := first_callback(self.cbs, Bfloat16): half.leave()
+            for cb in self.cbs: # such as an average in the model, or autocast
+                if hasattr(type(cb), 'leave'): cb.leave()
             self._halt = course.halt(error)
             raise
         self._halt = None

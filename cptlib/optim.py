@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from fastai.basics import Learner, OptimWrapper
+from fastai.basics import Learner, OptimWrapper, default_device
 from fastai.callback.schedule import ParamScheduler
 from fastai.optimizer import pytorch_hp_map
 from fastcore.basics import patch, store_attr
@@ -290,7 +290,9 @@ def cooldown(self:Learner,
     if found is None:
         raise ValueError(f"no checkpoint in {path}: train with Checkpoint({str(path)!r}) first")
     state = found[0] | dict(callbacks={}) # the callbacks start afresh
-    self.create_opt()
+    self.model.to(getattr(self.dls, 'device', default_device())) # as `fit` would, but before
+    self.create_opt() # its state is on the device of the weights
+    self.opt.zero_grad() # of a training that was interrupted
     with saving(self): load_training_state(self, state)
     loader, mixture = self.dls.train, self.dls.train.mixture
     left = mixture.steps - mixture.step
@@ -336,7 +338,10 @@ class ScheduleFree(LeanCallback):
                              "give the Learner opt_func=schedule_free")
     def before_train(self): self.opt.opt.train()
     def after_train(self): self.opt.opt.eval()
-    def after_fit(self): self.opt.opt.eval()
+    def before_validate(self): # after an interrupt, the model is where the gradients are taken
+        if self.opt is not None: self.opt.opt.eval()
+    def after_fit(self):
+        if not self.only_validates: self.opt.opt.eval()
 
     @contextmanager
     def saving(self):
@@ -377,11 +382,13 @@ class GradualUnfreezing(LeanCallback):
 
     def before_batch(self):
         groups = self.opt.param_lists
-        free = layers_free(self.pct_train, len(groups)//2, self.start, self.end)
+        layers = [pair for pair in zip(groups[::2], groups[1::2]) if any(map(len, pair))]
+        free = layers_free(self.pct_train, len(layers), self.start, self.end)
         if free == self._free: return
-        for i, group in enumerate(groups):
-            trains = i >= len(groups) - 2*free
-            for p in group: p.requires_grad_(trains)
+        for i, pair in enumerate(layers):
+            trains = i >= len(layers) - free
+            for group in pair:
+                for p in group: p.requires_grad_(trains)
         self._free = free
 
     def after_fit(self):

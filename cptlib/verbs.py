@@ -202,6 +202,7 @@ def fine_tune(self:CPTLearner,
 ):
     "Train the highest layer, then all of them, lower layers with lower learning rates."
     if self.splitter is decay_groups:
+        if self.opt is not None: self.unfreeze() # else frozen layers would have no group
         groups = depth_groups(self.model) # raises ValueError without layers
         self.splitter = depth_groups
         self.wd = list(L(self.wd))*(len(groups)//2) # matrices decay, vectors do not

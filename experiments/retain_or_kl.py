@@ -92,8 +92,10 @@ class WeightFirst(PrimalDual):
         self.weights.append(self.keep.weight)
         wish = super().update(seen)
         if at_most: return wish
-        wish[self.guarded] = np.minimum(wish, seen.weights)[self.guarded]
-        return wish/wish.sum()
+        old, new = self.guarded, ~self.guarded
+        wish[old] = np.minimum(wish, seen.weights)[old]
+        wish[new] *= (1 - wish[old].sum())/wish[new].sum() # what the old give up, and no more
+        return wish
 
 @cache
 def sources_of(folder):

@@ -59,7 +59,7 @@ class AccuracyTracker(LeanCallback):
         store_attr()
         self.records = [] # a dict for each measurement: step, and [sources] arrays
         self._columns = [] # metrics that we have added to the Learner's
-        self._fitting = False
+        self._fitting, self._now = False, None
 
     def before_fit(self):
         if self.only_validates: return
@@ -79,19 +79,26 @@ class AccuracyTracker(LeanCallback):
     def _records(self): # a fit that was interrupted may be followed by `learn.validate`
         return self._fitting and not self.only_validates
 
+    @property
+    def _measures(self): # what an interrupted fit left as columns is measured, too
+        here = getattr(self.dl, 'names', None) == getattr(self, 'names', None)
+        return self._records or bool(self._columns) and self.only_validates and here
+
     def before_validate(self):
-        if self._records: self._stats = SourceStats(len(self.names), self.topk)
+        self._now = None
+        if self._measures: self._stats = SourceStats(len(self.names), self.topk)
 
     def after_batch(self):
-        if not self._records: return
+        if not self._measures: return
         source = torch.from_numpy(self.dl.ids.source)
         self._stats.add(logits_of(self.pred), self.yb[0], source)
 
     def after_cancel_validate(self): self._stats = None # as a search for a learning rate does
 
     def after_validate(self):
-        if not self._records or self._stats is None: return
+        if not self._measures or self._stats is None: return
         self._now = self._stats.result()
+        if not self._records: return
         mixture = getattr(self.dls.train, 'mixture', None)
         step = mixture.step if mixture else self.train_iter
         self.records.append(dict(step=step, **self._now))
@@ -136,7 +143,8 @@ def _measure_before_training(self:AccuracyTracker):
     with self.learn.removed_cbs(away), self.learn.added_cbs(bar): self.learn._do_epoch_validate()
 
 @patch
-def _accuracy_now(self:AccuracyTracker, i): return self._now['accuracy'][i]
+def _accuracy_now(self:AccuracyTracker, i):
+    return float('nan') if self._now is None else self._now['accuracy'][i]
 
 @patch
 def _remove_columns(self:AccuracyTracker):

@@ -13,9 +13,12 @@ import copy
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fastai.callback.all import GradientAccumulation
+from fastai.torch_core import get_model
 from fastcore.basics import store_attr
 
 from .core import LeanCallback
+from .steps import AccumulateTargets
 from ..data.text import as_names, as_number
 from ..models.metrics import logits_of
 
@@ -48,22 +51,32 @@ class AnchorOutputs(LeanCallback):
 
     def before_fit(self):
         if self.only_validates: return
+        self._check_accumulation()
         names = self.find_mixture().names
         sources = as_names(self.sources, names, 'source', 'guarded')
         self.guarded = [names.index(n) for n in sources]
         resumes = any(getattr(cb, 'resume', False) for cb in self.learn.cbs)
-        if self.start is not None and (self.continues or resumes): return # the anchor stays
-        self.start = copy.deepcopy(self.model).eval().requires_grad_(False)
+        stays = self.continues or resumes or self.rests # a search for a learning rate, for one
+        if self.start is not None and stays: return
+        self.start = copy.deepcopy(get_model(self.model)).eval().requires_grad_(False)
+
+    def _check_accumulation(self):
+        for cb in self.learn.cbs:
+            if isinstance(cb, AccumulateTargets) or not isinstance(cb, GradientAccumulation): continue
+            raise ValueError('AnchorOutputs does not work with GradientAccumulation, which has '
+                             'scaled the loss already; use cpt_learner(..., step_tokens=) instead')
 
     def after_loss(self):
         guarded = np.flatnonzero(np.isin(self.dl.ids.source, self.guarded))
         if not len(guarded): return
         rows = torch.from_numpy(guarded).to(self.y.device)
         inputs = [x[rows] for x in self.xb]
+        if hasattr(self.start, 'reset'): self.start.reset() # a recurrent model
         with torch.no_grad(): start = logits_of(self.start(*inputs), whole=True)
         now = logits_of(self.pred, whole=True)[rows]
         targets = (self.y >= 0).sum(1)
         factor = self.weight*targets[rows].sum()/targets.sum().clamp(min=1) # as the loss weighs them
         self.learn.loss_grad = self.loss_grad + factor*kl_from(start, now, self.y[rows])
 
-    def after_fit(self): self.start = None
+    def after_fit(self):
+        if not self.rests: self.start = None

@@ -8,11 +8,13 @@ Docs: https://cptlib.github.io/cptlib/callback/averages.html.md"""
 __all__ = ['put_weights', 'restored', 'swapped', 'ema_decay', 'EMA', 'merge_checkpoints']
 
 # %% ../../nbs/callback/18_averages.ipynb #2ea5c2f8
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from fastai.basics import Learner
+from fastai.callback.tracker import SaveModelCallback
 from fastai.torch_core import get_model
 from fastcore.basics import patch
 from torch import nn
@@ -85,8 +87,12 @@ class EMA(LeanCallback):
         self._raw = None # the weights, while the average is in the model
 
     def before_fit(self):
-        self._put_back() # an interrupted validation may have left the average in the model
+        self.leave() # an interrupted validation may have left the average in the model
         if self.rests: return
+        saving = first_callback(self.learn.cbs, SaveModelCallback)
+        if self.validate and saving:
+            warnings.warn('SaveModelCallback keeps the weights of the training, and EMA validates '
+                          'the average; give EMA(validate=False), or save with learn.averaged()')
         params = get_model(self.model).named_parameters()
         trained = {name: p.detach() for name, p in params if p.requires_grad}
         if any(hasattr(p, 'full_tensor') for p in trained.values()):
@@ -108,10 +114,11 @@ class EMA(LeanCallback):
         if self.validate and self.n and not self.rests:
             self._raw = put_weights(get_model(self.model), self.average)
 
-    def after_validate(self): self._put_back()
-    def after_cancel_validate(self): self._put_back()
+    def after_validate(self): self.leave()
+    def after_cancel_validate(self): self.leave()
 
-    def _put_back(self):
+    def leave(self):
+        "Take the average out of the model again."
         if self._raw is not None: put_weights(get_model(self.model), self._raw)
         self._raw = None
 
@@ -124,8 +131,9 @@ class EMA(LeanCallback):
     ):
         "Resume with the average of `state`. Raises ValueError for no such state."
         as_state(state, ('average', 'n'), 'EMA')
+        params = dict(get_model(self.model).named_parameters()) # some may be frozen just now
         for name, value in state['average'].items():
-            self.average[name] = value.to(self.average[name].device, copy=True)
+            self.average[name] = value.to(params[name].device, copy=True)
         self.n = state['n']
 
 # %% ../../nbs/callback/18_averages.ipynb #40cfe3c1

@@ -316,6 +316,7 @@ def _load(self:Checkpoint, state):
     learn, fit = self.learn, state['fit']
     epoch, done = self._place(fit)
     changes = self._changes(fit)
+    learn.opt.zero_grad() # of a batch that was interrupted in this process
     with saving(learn): new = load_training_state(learn, state, self.changed)
     use_settings(learn.opt, changes)
     if changes:

@@ -93,15 +93,19 @@ class DataMix(LossReader):
         self._has_targets.append(has_targets)
         super().after_batch()
         self._hold_mean(has_targets)
+        self._apply_pending()
+
+    def _apply_pending(self):
         if self._pending is not None: self.mixture.set_weights(self._pending)
         self._pending = None
 
     def after_train(self):
+        self._apply_pending()
         super().after_train()
         self._seconds += time.perf_counter() - self._since
 
     def after_fit(self):
-        plain_logs(self.learn)
+        if self.opt is not None: plain_logs(self.learn) # else nothing was trained yet
         self._running = False
         if self._rewind: self.mixture.load_state_dict(self._rewind)
         self._rewind = None
@@ -218,7 +222,8 @@ def set_weights(self:DataMix,
 ):
     "Follow other weights from the next step on. Raises ValueError for weights the mixture refuses."
     weights = self.mixture.schedule.with_weights(weights)
-    if self._running: self._pending = weights
+    in_a_pass = self._running and getattr(self.learn, 'training', False)
+    if in_a_pass: self._pending = weights # the next batch may be drawn already
     else: self.mixture.set_weights(weights)
 
 # %% ../../nbs/callback/01_datamix.ipynb #06d5dd4c

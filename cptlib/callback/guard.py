@@ -500,14 +500,15 @@ class SpikeGuard(LeanCallback):
         if not lower: raise ValueError('lower is 0, and would end the training; give a factor above 0')
         limit = as_number(limit, 'limit', 0, whole=True)
         store_attr()
-        self.judge = None
+        self.judge, self.copies = None, None
 
     def before_fit(self):
         if self.only_validates: return
         self.mixture = self.find_mixture()
         device = next(self.model.parameters()).device
         self.judge = SpikeJudge(self.mixture, self.sigma, self.window, self.within, device)
-        self.copies, self.rewind = StateCopies(), Rewind(self.dls.train, self.learn)
+        if not (self.continues and self.copies): self.copies = StateCopies()
+        self.rewind = Rewind(self.dls.train, self.learn)
         self.factor, self.times = 1., 0 # of the learning rate; rollbacks so far
         self._lr = None # learning rates to put back before the next batch
         self._skip = None # the verdict on a step, unless it is known to be good
@@ -549,6 +550,10 @@ def before_step(self:SpikeGuard):
     else: self._skip = None
 
 @patch
+def after_cancel_step(self:SpikeGuard):
+    if self._skip is None: self.judge._batches = [] # MixedPrecision left the step out before us
+
+@patch
 def after_step(self:SpikeGuard):
     vars(getattr(self.opt, 'opt', self)).pop('found_inf', None)
     self._stepped = True # False in the middle of gradient accumulation, which cancels the batch
@@ -586,7 +591,7 @@ def after_train(self:SpikeGuard): self.judge.read()
 
 @patch
 def after_fit(self:SpikeGuard):
-    if not self.only_validates: self.copies.clear()
+    if self.copies and not self.only_validates: self.copies.clear()
 
 # %% ../../nbs/callback/08_guard.ipynb #98cb5877
 @patch(as_prop=True)
@@ -757,7 +762,7 @@ def _put_back(self:SpikeGuard, at, state):
     for ck in self._checkpoints(): ck.back_to(at, fit['ledger'])
     self.copies.forget_after(at)
     self.rewind.back_to(fit['done'], fit['train_iter'], fit['pct_train'], steps)
-    self._lr, self._kept = None, at
+    self._lr, self._kept = mine['lr'], at # lowered rates are put back before the next batch
 
 @patch
 def _logs(self:SpikeGuard):

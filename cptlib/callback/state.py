@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np, torch, torch.distributed as dist
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import ParamScheduler
+from fastai.callback.tracker import TrackerCallback
 from fastai.callback.training import GradientAccumulation, GradientClip
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import get_model, to_device
@@ -124,10 +125,20 @@ def _with_state(cbs):
     def has(cb, method): return hasattr(type(cb), method)
     found, times = {}, {}
     for cb in cbs:
-        if not (has(cb, 'state_dict') and has(cb, 'load_state_dict')): continue
+        own = has(cb, 'state_dict') and has(cb, 'load_state_dict')
+        if not (own or isinstance(cb, TrackerCallback)): continue
         times[cb.name] = times.get(cb.name, 0) + 1
         found[cb.name if times[cb.name] == 1 else f'{cb.name}-{times[cb.name]}'] = cb
     return found
+
+def _state_of(cb):
+    "The state of a callback; of fastai's trackers, such as `SaveModelCallback`, the best so far."
+    if hasattr(type(cb), 'state_dict'): return cb.state_dict()
+    return {name: float(getattr(cb, name)) for name in ('best', 'wait') if hasattr(cb, name)}
+
+def _load_into(cb, state):
+    if hasattr(type(cb), 'load_state_dict'): return cb.load_state_dict(state)
+    for name, value in state.items(): setattr(cb, name, value)
 
 def training_state(
     learn, # the `Learner`, in a fit over a mixture
@@ -141,7 +152,7 @@ def training_state(
     optimizer = plain(learn.opt.state_dict())
     generators = random_state()
     recorder = dict(n=len(learn.recorder.lrs), smooth=smooth.val, count=smooth.count)
-    callbacks = {name: cb.state_dict() for name, cb in _with_state(learn.cbs).items()}
+    callbacks = {name: _state_of(cb) for name, cb in _with_state(learn.cbs).items()}
     fit = dict(train_iter=learn.train_iter, pct_train=learn.pct_train,
                mixture=learn.dls.train.mixture.state_dict(compact=True),
                weights=_shapes(learn.model),
@@ -183,7 +194,7 @@ def load_training_state(
     smooth.val, smooth.count = recorder['smooth'], recorder['count']
     new = []
     for name, cb in _with_state(learn.cbs).items():
-        if name in state['callbacks']: cb.load_state_dict(state['callbacks'][name])
+        if name in state['callbacks']: _load_into(cb, state['callbacks'][name])
         else: new.append(name)
     set_random_state(state['random'])
     return new

@@ -141,7 +141,8 @@ class TaskEval(AtValidations):
 
     def _remove_columns(self):
         self.learn.metrics = self.metrics.filter(lambda metric: metric not in self._columns)
-    def _known_now(self, name): return known_share(self.answers(name)) if self.records else None
+    def _known_now(self, name): # nothing is asked outside of a fit
+        return known_share(self.answers(name)) if self.records and not self.only_validates else None
 
     def ask(self)->dict:
         "The answers to all questions, as `ask_choices` gives them."

@@ -30,6 +30,7 @@ from .core import Chunk, Event, LeanCallback, LossReader, first_callback
 from .datamix import losses_by_source
 from .guard import SpikeGuard, gradient_norm
 from .state import run_settings
+from .steps import StepInBackward
 from ..data.text import as_name, as_number, as_state, install_extra, markdown_text
 from ..tasks.questions import known_share
 
@@ -470,7 +471,9 @@ class Track(LossReader):
         self._sent = Counter() # how much of each list was sent
         self._until = -1 # the last step that was sent
         self.events = []
-        if not first_callback(self.learn.cbs, GradientNorm): self.learn.add_cb(GradientNorm())
+        in_backward = first_callback(self.learn.cbs, StepInBackward) # no gradient is left then
+        if not (in_backward or first_callback(self.learn.cbs, GradientNorm)):
+            self.learn.add_cb(GradientNorm())
         self.new_log()
 
     def before_epoch(self): # a state was loaded by now, if there is one
@@ -480,7 +483,8 @@ class Track(LossReader):
 
     def after_batch(self):
         now, waited = time.perf_counter(), self.dls.train.wait
-        norm, self.gradient_norm.value = self.gradient_norm.value, None
+        norm = None # none is left with StepInBackward
+        if kept := first_callback(self.learn.cbs, GradientNorm): norm, kept.value = kept.value, None
         self._marks.append(dict(lr=float(self.opt.hypers[-1]['lr']), norm=norm,
                                 seconds=now - self._time, wait=waited - self._waited))
         self._time, self._waited = now, waited

@@ -77,6 +77,10 @@ class Head(nn.Module):
     def forward(self,
         hidden, # [tokens, width] hidden states
     ): # [tokens, vocabulary] logits
+        weight = getattr(self.linear, 'original_module', self.linear).weight
+        autocast = torch.is_autocast_enabled(hidden.device.type)
+        if not autocast and weight.is_floating_point(): # a LayerNorm under autocast gives float32
+            hidden = hidden.to(weight.dtype)
         logits = self.linear(hidden)
         if self.scale != 1: logits = logits*self.scale
         if self.cap is None: return logits
