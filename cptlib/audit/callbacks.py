@@ -63,7 +63,8 @@ class AuditCallback(TrainerCallback):
         self.audit.stepped(optimizer.param_groups[0]['lr'])
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        planned = state.max_steps <= state.global_step and args.max_steps <= 0
+        whole = abs(state.epoch - round(state.epoch)) < 1e-6 # 1.5 epochs end amid the second
+        planned = whole and state.max_steps <= state.global_step and args.max_steps <= 0
         if planned or not control.should_training_stop: self.audit.exhausted()
 
     def on_log(self, args, state, control, logs=None, **kwargs):

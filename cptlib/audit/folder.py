@@ -10,6 +10,7 @@ __all__ = ['check_losses', 'check_epoch_length', 'check_logged_rate', 'check_spe
 # %% ../../nbs/audit/04_folder.ipynb #0ff58355
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from cptlib.audit.checks import (ACROSS_RANKS, CHECKS, AuditReport, Finding, audit_report,
@@ -44,6 +45,14 @@ def _spans(steps, epochs, least_steps, least_epochs):
         if far and steps[i] - steps[kept[-1]] >= least_steps: kept.append(i)
     return np.array(kept)
 
+def _tells_length(epochs, per_epoch, max_steps):
+    "Which intervals tell the length of an epoch: of streamed data, those within one pass."
+    within = np.diff(np.floor(epochs)) == 0
+    if not (max_steps and within.any()): return np.ones(len(within), bool)
+    # there the Trainer writes the number of the pass + its steps/max_steps
+    streamed = abs(np.median(per_epoch[within])/max_steps - 1) < .05
+    return within if streamed else np.ones(len(within), bool)
+
 def check_epoch_length(
     state:dict, # of trainer_state.json
 )->Finding:
@@ -59,16 +68,17 @@ def check_epoch_length(
     if len(kept) < 4: return Finding(name, 'unseen', 'the log is too short to tell')
     steps, epochs = steps[kept], epochs[kept]
     per_epoch = np.diff(steps)/np.diff(epochs)
-    usual = np.median(per_epoch)
+    tells = _tells_length(epochs, per_epoch, state.get('max_steps'))
+    usual = np.median(per_epoch[tells])
     error = 1/np.diff(steps) + unit/np.diff(epochs) # a step may be short, and epochs are rounded
-    odd = np.flatnonzero(np.abs(per_epoch/usual - 1) > .05 + error)
+    odd = np.flatnonzero(tells & (np.abs(per_epoch/usual - 1) > .05 + error))
     if len(odd) < 2: # one odd interval is a last, smaller step of an epoch
         return Finding(name, 'fine', f'an epoch takes about {usual:.0f} steps throughout')
     i = odd[0]
     statement = (f'an epoch takes {usual:.0f} steps in most of the log, but {per_epoch[i]:.0f} '
                  f'at step {steps[i + 1]:.0f} and in {len(odd)} intervals')
     look = 'whether the run was resumed with other data, batch size or number of devices'
-    return Finding(name, 'alarm', statement, look, len(odd), len(per_epoch))
+    return Finding(name, 'alarm', statement, look, len(odd), int(tells.sum()))
 
 def check_logged_rate(
     state:dict, # of trainer_state.json
@@ -77,7 +87,12 @@ def check_logged_rate(
     record = Record()
     logged = [row['learning_rate'] for row in state['log_history'] if 'learning_rate' in row]
     record.lr = [float(lr) for lr in logged]
-    return check_rate(record)
+    found = check_rate(record)
+    record.asked['schedule'] = 'cosine_with_restarts' # perhaps: the log does not tell the schedule
+    if_asked = check_rate(record)
+    if found.level == if_asked.level: return found
+    statement = f'{found.statement}, as a schedule with restarts does'
+    return replace(found, level='note', statement=statement)
 
 # %% ../../nbs/audit/04_folder.ipynb #abfd9764
 def _json(path):
