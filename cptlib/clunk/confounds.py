@@ -201,6 +201,13 @@ def _rate_jumps(before, after):
     jumps = _moves(before[-1], after[0]) and change > 2.5*usual.max(initial=0.)
     return bool(jumps or _turns(before, after))
 
+def _medians_differ(before, after):
+    "Tell whether medians differ by more than a factor of 1.1, and than their noise explains."
+    low, high = np.median(before), np.median(after)
+    sd = 1.4826*np.median(np.abs(np.concatenate([before - low, after - high])))
+    noise = 1.25*sd*np.sqrt(1/len(before) + 1/len(after)) # of the difference of two medians
+    return bool(_moves(low, high) and abs(high - low) > 3*noise)
+
 def _changes(name, before, after):
     "Tell whether the metadata `before` [h] differs from that `after` [h]."
     numeric = before.dtype.kind in 'fiu'
@@ -208,7 +215,7 @@ def _changes(name, before, after):
     if name == 'lr': return _rate_jumps(before, after)
     constant = np.ptp(before) == 0 and np.ptp(after) == 0
     if constant: return bool(before[0] != after[0])
-    return _moves(np.median(before[-32:]), np.median(after[:32]))
+    return _medians_differ(before[-32:], after[:32])
 
 # %% ../../nbs/clunk/01_confounds.ipynb #82499aed
 def _mixture_drop(weights, losses, h):

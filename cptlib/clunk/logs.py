@@ -837,14 +837,16 @@ def _broken_from(losses):
     return None
 
 def _unmoved(losses):
-    "Tell whether a loss stays where it began, from its first to its last fifth."
+    "Tell whether a loss stays where it began, from its first to its last fifth, but for noise."
     y = losses[np.isfinite(losses)]
     fifth = len(y)//5
     if fifth < 2: return False
     level = abs(np.median(y))
     spread = np.subtract(*np.percentile(y, [95, 5]))
     moved = abs(y[:fifth].mean() - y[-fifth:].mean())
-    return bool(spread <= 0.02*level and moved <= 0.005*level)
+    sd = np.abs(np.diff(y)).mean()*np.sqrt(np.pi)/2 # the median is 0 if the losses are rounded
+    by_chance = moved <= max(3*sd*np.sqrt(2/fifth), 1e-9*level)
+    return bool(spread <= 0.02*level and moved <= 0.005*level and by_chance)
 
 def _cut(points):
     "Cut off what comes after a run broke, and say so. Return points and notes."
@@ -930,8 +932,9 @@ def _last_told(history):
 def _validation(table, names, step, points, rows=slice(None)):
     """Return {'loss' or 'accuracy': {source: [k, 2]}} of the `rows` of one run.
 
-    The source without a name is called 'loss'."""
-    out, at = dict(loss={}, accuracy={}), _steps_of_rows(table, step, points)
+    The source without a name is called 'loss'. Each history is of one column: rather of
+    validation rows than of test rows, and then the longest."""
+    best, at = {}, _steps_of_rows(table, step, points)
     of_run = np.zeros(len(at), bool)
     of_run[rows] = True
     for name in names:
@@ -939,9 +942,12 @@ def _validation(table, names, step, points, rows=slice(None)):
         told = present & of_run
         source, what = _VALID.match(_plain(name)).groups()
         source = re.sub('_?mean_token$', '', source or '') # TRL's name of the accuracy
-        histories = out['loss' if what == 'loss' else 'accuracy']
         found = _last_told(list(zip(at[told].tolist(), values[told].tolist())))
-        histories.setdefault(source or 'loss', []).extend(found)
+        key = 'loss' if what == 'loss' else 'accuracy', source or 'loss'
+        rank = not _plain(name).startswith('test'), len(found)
+        if found and (key not in best or rank > best[key][0]): best[key] = rank, found
+    out = dict(loss={}, accuracy={})
+    for (kind, source), (_, found) in best.items(): out[kind][source] = found
     return out
 
 def _without_zeros(losses, state):

@@ -217,9 +217,11 @@ def _with_pairs(self:ClunkCallback, plain):
 
 @patch
 def _evaluated(self:ClunkCallback):
-    "What the Trainer has evaluated, as arguments of `advised`."
+    "What the Trainer has evaluated, as arguments of `advised`; steps count whole ones only."
+    whole = np.append(0, np.cumsum(_whole_steps(self.rows, self.starts).keep))
+    def kept(step): return int(whole[np.clip(step, 0, len(whole) - 1)]) # as boundaries count
     histories = {}
     for kind in ('loss', 'accuracy'):
-        values = [(step, m[f'eval_{kind}']) for step, m in self.measured if f'eval_{kind}' in m]
+        values = [(kept(s), m[f'eval_{kind}']) for s, m in self.measured if f'eval_{kind}' in m]
         if values: histories[kind] = dict(loss=values)
     return histories
