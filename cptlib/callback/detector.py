@@ -37,8 +37,9 @@ class FollowedStream:
     def __init__(self,
         name:str, # name of the stream
         alpha:float=0.01, # accepted chance of a false alarm in the whole run
+        streams:int=1, # streams that share `alpha` in what `add` announces
     ):
-        self.name, self.alpha = name, alpha
+        self.name, self.alpha, self.streams = name, alpha, streams
         self.online = OnlineClunk(name, alpha) # tests mean losses
         self.pairs = OnlinePaired(alpha) # tests rows against themselves
         self.series = History(thins=False) # mean loss of each of its steps, nats
@@ -104,7 +105,7 @@ def add(self:FollowedStream,
     if latest is None: return
     paired = self.pairs.now(self.pairs.before.n) # as if this epoch had the length of the last one
     latest = with_pairs(latest, paired, self.flags[-1])
-    return judge([*self.boundaries[:-1], latest], self.alpha).boundaries[-1]
+    return judge([*self.boundaries[:-1], latest], self.alpha/self.streams).boundaries[-1]
 
 # %% ../../nbs/callback/03_detector.ipynb #dcdfc3ba
 def losses_of_rows(
@@ -137,9 +138,10 @@ class ClunkDetector(LossReader):
         """Raises ValueError for a bad number. Raises ValueError in `fit` for a probe of a source
         that the mixture does not have."""
         alpha = as_number(alpha, 'alpha', 0, 1, between=True)
-        probe_rows = as_number(probe_rows, 'probe_rows', 1, whole=True)
+        probe_rows = as_number(probe_rows, 'probe_rows', 2, whole=True)
         store_attr()
         self.streams = {} # {name: `FollowedStream`}
+        self._gaps = {}
 
     def before_fit(self):
         if self.only_validates: return
@@ -151,9 +153,10 @@ class ClunkDetector(LossReader):
 
     def _begin(self):
         self.names = self.mixture.schedule.names # of the streams
-        self.streams = {name: FollowedStream(name, self.alpha) for name in self.names}
+        self.streams = {name: FollowedStream(name, self.alpha, len(self.names))
+                        for name in self.names}
         self._taken = 0 # steps so far
-        self._gap = None # what the probe found
+        self._gaps = {} # {source name: what the probe found}
         self._to_probe = list(self.probe or {})
         self.new_log()
 
@@ -201,11 +204,12 @@ def _probe(self:ClunkDetector, ids):
         i = self.mixture.names.index(name)
         if not (ahead.epoch[ahead.source == i] > 0).any(): continue
         self._to_probe.remove(name)
-        self._gap = self._probe_source(i, self.probe[name], ids.step + 1)
+        gap = self._probe_source(i, self.probe[name], ids.step + 1)
+        if gap is not None: self._gaps[name] = gap
 
 @patch
 def _probe_source(self:ClunkDetector, i, never, step):
-    "Compare rows of source `i` that come from `step` on with rows of `never`."
+    "Compare rows of source `i` from `step` on with rows of `never`; None for under two of either."
     once = []
     for plan in map(self.mixture.plan, range(step, step + 64)):
         once.append(plan.row[(plan.source == i) & (plan.epoch == 1)])
@@ -214,11 +218,13 @@ def _probe_source(self:ClunkDetector, i, never, step):
     def measure(of, rows):
         losses = losses_of_rows(self.model, of.take(rows), pad=of.pad, apart=of.apart)
         return losses[np.isfinite(losses)] # a row without targets has no loss
-    if not len(once): return self._gap # no row that was seen once is left
+    if len(once) < 2: return None # no rows that were seen once are left
     unseen, seen = measure(never, some), measure(source, once)
-    return probe_gap(unseen, seen) if len(unseen) and len(seen) else self._gap
+    return probe_gap(unseen, seen) if min(len(unseen), len(seen)) > 1 else None
 
 # %% ../../nbs/callback/03_detector.ipynb #3d3b7313
+_OF_ANY = '' # the probe of a checkpoint from before each source had its own
+
 @patch
 def _judged(self:ClunkDetector, boundaries):
     raw = []
@@ -228,7 +234,18 @@ def _judged(self:ClunkDetector, boundaries):
     dropped = {name: stream.online.dropped for name, stream in self.streams.items()}
     series = {name: (np.array(stream.series), np.array(stream.starts))
               for name, stream in self.streams.items() if stream.series}
-    return judge(raw, self.alpha, self._gap, dropped, series)
+    judged = judge(raw, self.alpha, dropped=dropped, series=series)
+    gap = self._gap_of(judged)
+    return judged if gap is None else judge(raw, self.alpha, gap, dropped, series)
+
+@patch
+def _gap_of(self:ClunkDetector, judged):
+    "What the probe found on the source that drops; where none does, what says most for memory."
+    if not self._gaps: return None
+    source, _ = source_of(judged.source, self.mixture.names)
+    own = self._gaps.get(source, self._gaps.get(_OF_ANY))
+    if own is not None or judged.found: return own
+    return min(self._gaps.values(), key=lambda gap: gap['p'])
 
 @patch
 def _report_on(self:ClunkDetector, boundaries_of):
@@ -306,8 +323,13 @@ def state_dict(self:ClunkDetector)->dict:
     def of_all(key): return {name: state[key] for name, state in states.items()}
     epoch = {name: epoch for name, epoch in of_all('epoch').items() if epoch is not None}
     return dict(series=of_all('series'), starts=of_all('starts'), flags=of_all('flags'),
-                epoch=epoch, taken=self._taken, gap=self._gap, to_probe=self._to_probe,
+                epoch=epoch, taken=self._taken, gap=self._gaps, to_probe=self._to_probe,
                 at=of_all('at'), pairs=of_all('pairs'))
+
+def _gaps_of(gap):
+    "What the probes found, from a state; older ones have None, or one result of any source."
+    if gap is None: return {}
+    return {_OF_ANY: gap} if set(gap) == {'gap', 'ci', 'p'} else dict(gap)
 
 @patch
 def load_state_dict(self:ClunkDetector,
@@ -318,6 +340,7 @@ def load_state_dict(self:ClunkDetector,
     Raises ValueError for a dict that is no such state."""
     as_state(state, (*_OF_STREAM, 'taken', 'gap', 'to_probe'), 'ClunkDetector')
     self._begin()
-    self._taken, self._gap, self._to_probe = (state[k] for k in ('taken', 'gap', 'to_probe'))
+    self._taken, self._to_probe = state['taken'], state['to_probe']
+    self._gaps = _gaps_of(state['gap'])
     for name in set(self.names) & set(state['series']):
         self.streams[name].load_state_dict({key: state[key].get(name) for key in _OF_STREAM})
