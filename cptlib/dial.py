@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
+from scipy.special import ndtri, stdtrit
 
 from .compare import stored_json
 from .data.schedule import COLORS
@@ -147,14 +148,18 @@ class ReplayDial:
     def noise_of(self,
         source:str, # name of a validation source
     )->float: # None if no share was run twice
-        "Standard deviation of a run: the one given, or that of runs with equal shares."
+        """Standard deviation of a run: the one given, or that of runs with equal shares.
+
+        The fewer these are, the larger it is made: by the 95 % quantile of Student's t over the
+        normal one, so that 90 % intervals allow for a spread that is small by luck."""
         if self.noise is not None: return self.noise
         shares, change = self.changes(source)
         groups = [change[shares == s] for s in np.unique(shares)]
         freedom = sum(len(g) - 1 for g in groups)
         if not freedom: return None
         squares = sum(((g - g.mean())**2).sum() for g in groups)
-        return max(float((squares/freedom)**.5), LEAST_NOISE)
+        allowance = stdtrit(freedom, .95)/ndtri(.95)
+        return max(float(allowance*(squares/freedom)**.5), LEAST_NOISE)
 
     @cached_property
     def curves(self)->dict:

@@ -18,6 +18,7 @@ import pandas as pd
 from fastcore.basics import patch
 from scipy.stats import kendalltau
 
+from .clunk.changepoint import holm
 from .compare import compare, mean_interval
 from .data.schedule import COLORS
 from .data.text import as_name, html_paragraphs
@@ -57,7 +58,9 @@ def rank_p(
     orders = _orders(len(of_top))
     shuffled = each[orders[:, :, None], orders[:, None]] # [orders, things, things]
     agrees = (shuffled*wanted).sum((1, 2))
-    return float((agrees >= (each*wanted).sum() - 1e-9).mean())
+    hits = int((agrees >= (each*wanted).sum() - 1e-9).sum())
+    if len(orders) == math.factorial(len(of_top)): return hits/len(orders)
+    return (hits + 1)/(len(orders) + 1) # the order itself is one of those that were not drawn
 
 # %% ../nbs/15_ladder.ipynb #4e43954b
 @dataclass
@@ -97,7 +100,8 @@ class Ladder:
     )->pd.DataFrame: # one row a size: 'tau', 'tau ±', 'lost', 'lost ±', 'p', 'best', 'seeds'
         """How well a run of each size agrees with the top, and what trusting it loses.
 
-        'lost' is the score on the top rung of its best recipe, below that of the best there."""
+        'lost' is the score on the top rung of its best recipe, below that of the best there.
+        'p' is of `rank_p`, adjusted (Holm) over the smaller sizes."""
         top = self.scores(self.sizes[-1])
         of_top, rows = top.mean(), {}
         for size in self.sizes:
@@ -111,7 +115,9 @@ class Ladder:
                 row |= {name: mean, f'{name} ±': half}
             p = np.nan if itself else rank_p(scores, top)
             rows[size] = row | dict(p=p, best=scores.mean().idxmax(), seeds=len(scores))
-        return pd.DataFrame.from_dict(rows, orient='index').rename_axis('size')
+        table = pd.DataFrame.from_dict(rows, orient='index').rename_axis('size')
+        table.loc[self.sizes[:-1], 'p'] = holm(table.p.iloc[:-1])
+        return table
 
 # %% ../nbs/15_ladder.ipynb #177c210c
 def ladder(
