@@ -355,13 +355,15 @@ def switch_back(
         rows_was, rows_now = rows_of(was), rows_of(now)
         reference = rows_was if alone else rows_now
         total = paired_change(rows_was, rows_now)
+        level = 1 - .05/(len(pieces)*len(total)) # all that are asked whether they are clear
         for part, some in pieces.items():
             rows = rows_of(with_pieces(here, some, there))
             hits = paired_change(reference, rows, 'accuracy')
+            wider = paired_change(reference, rows, level=level)
             for source, change in paired_change(reference, rows).items():
                 whole = total[source].value if alone else -total[source].value
                 table[part, source] = _as_row(change) | dict(
-                    accuracy=hits[source].value, clear=change.clear,
+                    accuracy=hits[source].value, clear=wider[source].clear,
                     share=change.value/whole if total[source].clear else np.nan)
     changes = pd.DataFrame(table).T.rename_axis(['part', 'source'])
     numbers = ['loss', 'low', 'high', 'accuracy', 'share']
