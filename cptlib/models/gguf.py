@@ -17,7 +17,7 @@ import torch
 
 from ..data.disk import new_folder
 from ..data.source import cache_dir
-from ..data.text import first_line, install_extra, install_extra, install_extra
+from ..data.text import first_line, install_extra
 
 # %% ../../nbs/models/07_gguf.ipynb #faad7852
 try:
