@@ -68,6 +68,13 @@ def _check_list(messages):
     if not isinstance(messages, (list, tuple)):
         raise BadChat(f'messages of type {type(messages).__name__}')
 
+def _with_system(record, messages):
+    "Put a system message that stands beside the messages of a record before them."
+    system = record.get('system') if isinstance(record, dict) else None
+    text = _text_of(system) if isinstance(system, (str, list, tuple)) else None
+    if not (text or '').strip() or messages[:1] and messages[0]['role'] == 'system': return messages
+    return [dict(role='system', content=text), *messages]
+
 def as_messages(
     record, # a conversation in one of the forms above, or a list of messages
 )->list: # dictionaries with 'role' and 'content'
@@ -83,7 +90,7 @@ def as_messages(
         found = _prompt_completion('\n\n'.join(str(p) for p in parts if p), record['output'])
     else: raise BadChat(f'unknown form, with the keys {", ".join(map(str, record)) or "(none)"}')
     _check_list(found)
-    return [_message(m) for m in found]
+    return _with_system(record, [_message(m) for m in found])
 
 # %% ../../nbs/data/12_chats.ipynb #40396ac0
 def _check_order(roles):
@@ -127,6 +134,15 @@ class _Piece(NamedTuple):
     text:str
     target:bool
 
+def _own_template(tokenizer):
+    "Return a tokenizer's own template, of several the default. Raises ValueError if none is that."
+    own = getattr(tokenizer, 'chat_template', None)
+    if not isinstance(own, dict): return own
+    if 'default' in own: return own['default']
+    raise ValueError(f'the tokenizer has the chat templates {", ".join(map(repr, own))}, and none '
+                     'is the default; give one, such as template=tokenizer.chat_template'
+                     f'[{next(iter(own), "name")!r}]')
+
 class ChatTemplate:
     "Renders conversations as token ids, and marks those that the model should learn to write."
     def __init__(self,
@@ -134,11 +150,10 @@ class ChatTemplate:
         template:str=None, # Jinja template (default: the tokenizer's own, or ChatML)
         loss_on:str='assistant', # targets: 'assistant' (all of its turns), 'last' (the last), 'all'
     ):
-        "Raises ValueError for another `loss_on`."
+        "Raises ValueError for another `loss_on`, or for several templates without a default."
         self.tok = Tokenizer(tokenizer)
         self.loss_on = as_name(loss_on, ['assistant', 'last', 'all'], 'loss_on')
-        own = getattr(self.tok.tok, 'chat_template', None)
-        self.template = template or own or CHATML
+        self.template = template or _own_template(self.tok.tok) or CHATML
         self.marks_answers = '{% generation' in self.template.replace('{%-', '{%')
         self.doubled = False # whether the last conversation began with two BOS
 
@@ -345,10 +360,22 @@ class _Counts:
         self.tokens, self.targets = 0, 0 # tokens that could be targets, and those that are
         self.compared, self.differ = 0, [] # conversations; what the first that differ say
         self.doubled = 0 # conversations that began with two BOS
+        self.tools = 0 # conversations with tools beside their messages
+        self.controls = Counter() # control token -> messages that it is written out in
 
     def load(self, state):
         "Continue from the `vars` of other counts."
-        vars(self).update(state, bad=Counter(state['bad']))
+        counters = {key: Counter(state.get(key, {})) for key in ('bad', 'controls')}
+        vars(self).update(state, **counters)
+
+    def note(self, template, record, messages):
+        "Count what to warn about in a conversation that was rendered."
+        self.doubled += template.doubled
+        self.tools += isinstance(record, dict) and bool(record.get('tools'))
+        if template.tok.special == 'control': return # they are meant
+        tokens = template.tok.control_tokens.values()
+        for m in messages:
+            self.controls.update(token for token in tokens if token in (m['content'] or ''))
 
     def leave_out(self, reason):
         self.first_bad.setdefault(reason, self.seen)
@@ -380,10 +407,23 @@ class _Counts:
             warnings.warn(f'Source {self.name!r}: the template begins {self.doubled:,} of '
                           f'{self.seen:,} conversations with two beginning-of-text tokens, and one '
                           'was removed; correct the template, or other programs will see both')
+        self._tell_of_contents()
         share = self.targets/max(self.tokens, 1)
         if share < .01 or share > .99:
             warnings.warn(f'Source {self.name!r}: {share:.1%} of the tokens are targets; look at '
                           'some rows, and check the template and loss_on')
+
+    def _tell_of_contents(self):
+        "Warn about tools that are not rendered, and about control tokens inside of messages."
+        if self.tools:
+            warnings.warn(f'Source {self.name!r}: {self.tools:,} of {self.seen:,} conversations '
+                          'have tools beside their messages, which are not rendered; write them '
+                          'into the system message')
+        if self.controls:
+            listed = ', '.join(f'{token!r} in {n:,}' for token, n in self.controls.most_common(5))
+            warnings.warn(f'Source {self.name!r}: special tokens are written out in messages '
+                          f'({listed}) and became control tokens; take them out, or give '
+                          "Tokenizer(tokenizer, special='control') if they are meant")
 
 # %% ../../nbs/data/12_chats.ipynb #79396df5
 def _rendered(records, template, size, too_long, counts):
@@ -393,7 +433,7 @@ def _rendered(records, template, size, too_long, counts):
             messages = as_messages(record)
             check_messages(messages)
             r, was_cut = fit(template, messages, size, too_long)
-            counts.doubled += template.doubled
+            counts.note(template, record, messages)
             counts.compare(template, messages)
         except BadChat as e:
             counts.leave_out(str(e))
