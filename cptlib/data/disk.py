@@ -401,7 +401,12 @@ def seal_of(
 def _stamps(path, files): return {f: (path/f).stat().st_mtime_ns for f in files}
 
 def _write_meta(path, meta):
-    (path/'source.json').write_text(json.dumps(meta, indent=1, sort_keys=True) + '\n')
+    "Write or replace `source.json`. Whoever reads it meanwhile finds the old one."
+    new = path/f'source.{secrets.token_hex(4)}.new'
+    try:
+        new.write_text(json.dumps(meta, indent=1, sort_keys=True) + '\n')
+        os.replace(new, path/'source.json')
+    finally: new.unlink(missing_ok=True)
 
 def seal_folder(
     path, # a folder with the files of `RowWriter`

@@ -331,7 +331,7 @@ def _sample_text(source, rows=64, tokens=2000):
     if source.tokenizer is None: return ''
     tok = Tokenizer(source.tokenizer)
     picked = _marked_rows(source, evenly(len(source), rows)).ids[:, :tokens]
-    return '\n'.join(tok.decode(row) for row in picked)
+    return '\n'.join(tok.decode(row).strip('�') for row in picked) # rows cut characters in two
 
 # %% ../../nbs/data/13_look.ipynb #50856c2e
 def bars(

@@ -289,6 +289,8 @@ class Tokenizer:
         if self.kind == 'huggingface' and getattr(tok, 'truncation', None):
             raise ValueError(f'tokenizer truncates texts ({tok.truncation}); '
                              'call `tok.no_truncation()` first')
+        if self.kind == 'huggingface' and getattr(tok, 'padding', None):
+            raise ValueError(f'tokenizer pads texts ({tok.padding}); call `tok.no_padding()` first')
         self.bos_id, self.control_tokens = None, {}
         if self.kind == 'huggingface':
             self.bos_id, self.control_tokens = _bos_id(tok), _control_tokens(tok)

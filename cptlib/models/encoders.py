@@ -241,7 +241,7 @@ def open_encoder(
     of_kind = (AutoModelForSeq2SeqLM, EncoderDecoder), (AutoModelForMaskedLM, MaskedLM)
     auto, wrapper = of_kind[kind != 'spans']
     model = open_weights(model, auto, dtype, checkpointing, **kwargs)
-    if tokenizer is None: tokenizer = own_tokenizer(model)
+    if tokenizer is None: tokenizer = own_tokenizer(model, **kwargs)
     lm = wrapper(model, tokenizer, objective, logits)
     if compile: lm.base.base_model.compile()
     return lm

@@ -8,6 +8,7 @@ Docs: https://cptlib.github.io/cptlib/models/generate.html.md"""
 __all__ = ['next_token', 'tokenizer_for', 'complete', 'Likelihood', 'score_tokens', 'log_likelihoods', 'row_scores']
 
 # %% ../../nbs/models/08_generate.ipynb #9b6372c5
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ import torch
 
 from ..data.loader import read_rows
 from ..data.text import Tokenizer, as_number
-from .check import check_continues, evaluating, model_positions, objective_of
+from .check import (cache_name, check_continues, evaluating, model_positions,
+                                 objective_of)
 from .metrics import logits_of, next_token_loss
 
 # %% ../../nbs/models/08_generate.ipynb #7a79b97b
@@ -44,22 +46,30 @@ def _padded(prompts, device):
         mask[i, longest - len(prompt):] = 1
     return ids.to(device), mask.to(device)
 
-def _with_cache(model, prompts, limit, choose, done):
-    "Continue a batch of prompts with a model from transformers: lists of new ids."
-    if positions := model_positions(model): # the end of a prompt counts
-        prompts = [prompt[-max(1, positions - limit):] for prompt in prompts]
+def _fitting(model, prompts, limit):
+    "Cut prompts to their ends, at most in half of the positions: prompts, room after each."
+    positions = model_positions(model)
+    if not positions: return prompts, [limit]*len(prompts)
+    kept = max(positions - limit, positions//2, 1)
+    prompts = [prompt[-kept:] for prompt in prompts]
+    return prompts, [min(limit, positions + 1 - len(prompt)) for prompt in prompts]
+
+def _with_cache(model, cache, prompts, limit, choose, done):
+    "Continue a batch of prompts with a model that takes a `cache` of this name: lists of new ids."
+    prompts, room = _fitting(model, prompts, limit)
     ids, mask = _padded(prompts, model.device)
     position = (mask.cumsum(-1) - 1).clamp(0)
-    cache, new = None, [[] for _ in prompts]
-    for _ in range(limit):
-        out = model(input_ids=ids, attention_mask=mask, position_ids=position,
-                    past_key_values=cache, use_cache=True, logits_to_keep=1)
-        ids, cache = choose(out.logits[:, -1])[:, None], out.past_key_values
+    last = (model_positions(model) or sys.maxsize) - 1
+    past, new = None, [[] for _ in prompts]
+    for _ in range(max(room)):
+        out = model(input_ids=ids, attention_mask=mask, position_ids=position, use_cache=True,
+                    logits_to_keep=1, **{cache: past})
+        ids, past = choose(out.logits[:, -1])[:, None], out[cache]
         for i, token in enumerate(ids[:, 0].tolist()):
-            if not done(new[i]): new[i].append(token)
-        if all(map(done, new)): break
+            if len(new[i]) < room[i] and not done(new[i]): new[i].append(token)
+        if all(len(some) == most or done(some) for some, most in zip(new, room)): break
         mask = torch.cat([mask, torch.ones_like(ids)], 1)
-        position = position[:, -1:] + 1
+        position = (position[:, -1:] + 1).clamp(max=last) # of rows that have ended
     return new
 
 def _without_cache(model, prompts, limit, choose, done):
@@ -116,6 +126,8 @@ def complete(
 )->list: # a text for each prompt, without the prompt
     """Write what the model would say next, in evaluation mode.
 
+    A model that keeps a cache reads the end of a long prompt, at least half of its positions, and
+    stops where they are used up. Others read as many of the last tokens as they have positions.
     Raises ValueError without a tokenizer, for an empty prompt, or for an encoder."""
     check_continues(model, 'complete')
     tokenizer = tokenizer_for(model, tokenizer)
@@ -128,12 +140,12 @@ def complete(
         return stop is not None and stop in tokenizer.decode(new)
 
     inner = getattr(model, 'model', model) # the model from transformers, if it is one
-    ends = _ends(inner, tokenizer)
+    ends, cache = _ends(inner, tokenizer), cache_name(inner)
     new = []
     with evaluating(model), torch.no_grad():
         for start in range(0, len(prompts), bs):
             batch = prompts[start:start + bs]
-            if hasattr(inner, 'generate'): new += _with_cache(inner, batch, max_new, choose, done)
+            if cache: new += _with_cache(inner, cache, batch, max_new, choose, done)
             else: new += _without_cache(model, batch, max_new, choose, done)
     return [_text(tokenizer, ids, stop, ends) for ids in new]
 
@@ -144,10 +156,11 @@ class Likelihood(NamedTuple):
     tokens:int # number of its tokens
     greedy:bool # is each of its tokens the most likely one?
 
-def _continuation(logits, ids, n):
-    "Score the last `n` tokens of a row: `Likelihood`."
-    log_p = logits[-n:].float().log_softmax(-1)
-    target = torch.tensor(ids[-n:], device=log_p.device)
+def _continuation(logits, k, ids, n):
+    "Score the last `n` tokens of row `k`: `Likelihood`. Only their logits are computed."
+    end = len(ids) - 1
+    log_p = logits[k, end - n:end].float().log_softmax(-1)
+    target = torch.tensor(ids[end + 1 - n:], device=log_p.device)
     chosen = log_p.gather(1, target[:, None])[:, 0]
     greedy = (log_p.argmax(-1) == target).all()
     return Likelihood(chosen.sum().item(), n, bool(greedy))
@@ -168,10 +181,10 @@ def score_tokens(
             inputs = [rows[i][0][:-1] for i in some] # nothing follows the last token
             x = torch.zeros(len(some), len(inputs[0]), dtype=torch.long)
             for k, ids in enumerate(inputs): x[k, :len(ids)] = torch.tensor(ids)
-            logits = logits_of(model(x.to(device)), whole=True)
+            logits = logits_of(model(x.to(device)))
             for k, i in enumerate(some):
                 ids, n = rows[i]
-                found[i] = _continuation(logits[k, :len(ids) - 1], ids, n)
+                found[i] = _continuation(logits, k, ids, n)
     return found
 
 # %% ../../nbs/models/08_generate.ipynb #7edb0018

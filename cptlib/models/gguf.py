@@ -77,9 +77,12 @@ def convert_gguf(
         raise ModuleNotFoundError('GGUF files need the package gguf: pip install gguf', name='gguf')
 
     model, tokenizer = _read_gguf(file)
-    with new_folder(out) as folder:
-        _fresh(model).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    try:
+        with new_folder(out) as folder:
+            _fresh(model).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except OSError: # has another process converted it in the meantime?
+        if not (out/'config.json').exists(): raise
     return out
 
 # %% ../../nbs/models/07_gguf.ipynb #dbe3f49d

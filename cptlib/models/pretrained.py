@@ -235,16 +235,24 @@ def _open_place(model, auto, **kwargs):
         raise OSError(f'no model {place!r}: there is no folder of this name, '
                       f'and it could not be loaded from the Hub ({reason})') from e
 
+_PLACE = ('cache_dir', 'force_download', 'local_files_only', 'proxies', 'revision', 'subfolder',
+          'token', 'trust_remote_code') # arguments of `from_pretrained` that say where files are
+
 def own_tokenizer(
     model, # name, folder, or a `PreTrainedModel` that was opened from one
+    **kwargs, # what `from_pretrained` got; what says where files are counts for the tokenizer too
 ): # a tokenizer from transformers; None if there is none
-    "Load the tokenizer beside a model's weights."
+    "Load the tokenizer beside a model's weights. Warns about one that cannot be loaded."
     name = str(getattr(model, 'name_or_path', model))
     if not name: return None
-    if Path(name).is_dir() and not any(Path(name).glob('*token*')): return None
+    folder = Path(name)/kwargs.get('subfolder', '')
+    if folder.is_dir() and not any(folder.glob('*token*')): return None
     try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError, TypeError):
+        return AutoTokenizer.from_pretrained(name, **{k: kwargs[k] for k in _PLACE if k in kwargs})
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        if isinstance(e, OSError) and not folder.is_dir(): return None # the Hub has none
+        warnings.warn(f'the tokenizer of {name} cannot be loaded ({first_line(e)}); '
+                      'give tokenizer=')
         return None
 
 # %% ../../nbs/models/04_pretrained.ipynb #ad6de5c3
@@ -261,6 +269,14 @@ def _checkpoint_activations(model):
     if enable is None: enable = model.gradient_checkpointing_enable
     enable(dict(use_reentrant=False))
 
+def _check_in_memory(model, settings):
+    "Raises ValueError for settings that come too late, because the model is in memory already."
+    if not isinstance(model, nn.Module): return
+    done = {'quantization_config', 'device_map'} if getattr(model, 'is_quantized', False) else ()
+    if late := ', '.join(sorted(settings.keys() - set(done))):
+        raise ValueError(f'this {type(model).__name__} is in memory already, where {late} cannot '
+                         'change it; give its name or folder')
+
 def open_weights(
     model, # name on the Hub, folder, or `PreTrainedModel`
     auto=AutoModelForCausalLM, # class of transformers that opens a name or folder
@@ -268,7 +284,10 @@ def open_weights(
     checkpointing:bool=False, # keep only the activations between blocks, and compute the rest again
     **kwargs, # passed on to `from_pretrained`
 )->PreTrainedModel:
-    "Open a model as transformers knows it. Raises OSError where there is none."
+    """Open a model as transformers knows it.
+
+    Raises OSError where there is none, and ValueError for a model in memory with `kwargs`."""
+    _check_in_memory(model, kwargs)
     if not isinstance(model, nn.Module):
         model = _open_place(model, auto, dtype=dtype or torch.float32, **kwargs)
     elif not dtype:
@@ -289,9 +308,10 @@ def open_model(
 )->CausalLM:
     """Open a causal language model for training.
 
-    Raises OSError where there is no model, and ValueError if it is no causal language model."""
+    Raises OSError where there is no model, and ValueError if it is no causal language model, or for
+    `kwargs` beside a model in memory."""
     model = open_weights(model, AutoModelForCausalLM, dtype, checkpointing, **kwargs)
-    if tokenizer is None: tokenizer = own_tokenizer(model)
+    if tokenizer is None: tokenizer = own_tokenizer(model, **kwargs)
     lm = CausalLM(model, tokenizer, logits)
     if compile: lm.base.base_model.compile()
     return lm

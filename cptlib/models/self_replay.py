@@ -28,7 +28,7 @@ from ..data.loader import read_rows, row_hashes
 from ..data.prepare import prepare, watched
 from ..data.source import Source
 from ..data.text import Tokenizer, as_number, tokenizer_fingerprint
-from .check import (check_continues, evaluating, model_positions,
+from .check import (cache_name, check_continues, evaluating, model_positions,
                                  model_vocabulary)
 from .generate import next_token
 from .metrics import logits_of
@@ -38,14 +38,14 @@ class _NextLogits:
     "Logits of the next token of some rows, which grow from call to call."
     def __init__(self, model):
         inner = getattr(model, 'model', model) # the model from transformers, if it is one
-        self.model, self.cached = model, inner if hasattr(inner, 'generate') else None
-        self.cache, self.seen = None, 0
+        self.model, self.inner, self.cache = model, inner, cache_name(inner)
+        self.past, self.seen = None, 0
 
     def __call__(self, rows):
-        if self.cached is None: return logits_of(self.model(rows))[:, -1].float()
-        out = self.cached(input_ids=rows[:, self.seen:], past_key_values=self.cache,
-                          use_cache=True, logits_to_keep=1)
-        self.cache, self.seen = out.past_key_values, rows.shape[1]
+        if not self.cache: return logits_of(self.model(rows))[:, -1].float()
+        out = self.inner(input_ids=rows[:, self.seen:], use_cache=True, logits_to_keep=1,
+                         **{self.cache: self.past})
+        self.past, self.seen = out[self.cache], rows.shape[1]
         return out.logits[:, -1].float()
 
 class Drawn(NamedTuple):
@@ -396,6 +396,18 @@ def _checked_questions(questions):
         raise ValueError(f'question {i} is {question!r:.40}; give a text that is not empty')
     return list(questions)
 
+def _existing_chats(path, about, overwrite):
+    """Return the chats at `path` if they are those wanted, None if there are none to keep.
+
+    Raises FileExistsError for others that may not be replaced, and for what is no folder of chats."""
+    if not path.exists() or path.is_dir() and not any(path.iterdir()): return None
+    if not all((path/name).is_file() for name in ('about.json', 'chats.json')):
+        raise FileExistsError(f'{path} is no folder of chats; give another path')
+    if (path/'about.json').read_text() == about: return json.loads((path/'chats.json').read_text())
+    if overwrite: return None
+    raise FileExistsError(f'{path} holds chats of another model or with other settings; '
+                          'give overwrite=True or another path')
+
 def own_chats(
     model, # `CausalLM` of an instruct model, or a module from token ids to logits
     tokenizer, # the model's
@@ -429,12 +441,7 @@ def own_chats(
                               max_new=max_new)
     if questions is not None: want['questions'] = questions
     about = json.dumps(want, sort_keys=True)
-    if (path/'about.json').is_file():
-        if (path/'about.json').read_text() == about:
-            return json.loads((path/'chats.json').read_text())
-        if not overwrite:
-            raise FileExistsError(f'{path} holds chats of another model or with other settings; '
-                                  'give overwrite=True or another path')
+    if found := _existing_chats(path, about, overwrite): return found
     with new_folder(path, overwrite, about) as folder:
         growing = _Growing(folder, ['drawn'])
         for batch, first, stop in _batches(growing, how.n, how.bs, how.name, 'chats'):

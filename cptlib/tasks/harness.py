@@ -99,7 +99,12 @@ def _judgement(sample, metric):
     scores = [log_p for log_p, *_ in responses]
     if metric == 'acc_norm': scores = [s/len(a) for s, a in zip(scores, answers, strict=True)]
     best = answers[int(np.argmax(scores))].strip()
-    return known | dict(answer=best, choices=len(answers))
+    choices = len(answers) if len(answers) > 1 else math.inf # nothing to choose from, as in LAMBADA
+    return known | dict(answer=best, choices=choices)
+
+def _first_filter(samples):
+    "Return the samples as the first filter of a task sees the answers: each question once."
+    return [sample for sample in samples if sample.get('filter') == samples[0].get('filter')]
 
 # %% ../../nbs/tasks/02_harness.ipynb #decd68f1
 class HarnessTask:
@@ -137,7 +142,7 @@ class HarnessTask:
                               bootstrap_iters=0, log_samples=True)
         finally: set_random_state(generators)
         self.scores = result['results'][self.name]
-        samples = result['samples'][self.name]
+        samples = _first_filter(result['samples'][self.name])
         known = [m for m in ('acc', 'acc_norm', 'exact_match') if m in samples[0]]
         metric = self.metric or (known[-1] if known else None)
         if metric not in samples[0]:
