@@ -238,12 +238,12 @@ class TensorHistory(History):
             return
         self._fetch()
         if not len(self) and values.dtype == torch.float64: self.dtype = np.dtype(float)
-        super().extend(values.detach().double().cpu().numpy())
+        super().extend(values.detach().cpu().double().numpy()) # Apple silicon has no float64
 
     def _fetch(self):
         waiting, self._waiting = self._waiting, []
         if not waiting: return
-        super().extend(torch.stack(waiting).reshape(-1).double().cpu().numpy())
+        super().extend(torch.stack(waiting).reshape(-1).cpu().double().numpy())
 
     def between(self, start, end)->np.ndarray:
         "Return some entries as an array."

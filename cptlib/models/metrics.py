@@ -157,16 +157,21 @@ class SourceStats:
         right = hits[:, 0].float()
         one = torch.ones_like(nll)
         if self.sums is None:
-            self.sums = logits.new_zeros(self.n, 4, dtype=torch.float64)
-            self.conf = logits.new_zeros(self.n*self.bins, 3, dtype=torch.float64)
+            where = dict(dtype=torch.float64, device=_sums_at(logits.device))
+            self.sums = torch.zeros(self.n, 4, **where)
+            self.conf = torch.zeros(self.n*self.bins, 3, **where)
         level = (confidence.nan_to_num()*self.bins).long().clamp(max=self.bins - 1)
         _add_up(self.sums, source, [one, nll, right, hits.any(1).float()], scored)
         _add_up(self.conf, source*self.bins + level, [one, confidence, right], scored)
 
+def _sums_at(device):
+    "Return where sums in float64 are kept: on the device, or beside one that has no float64."
+    return torch.device('cpu') if device.type == 'mps' else device
+
 def _add_up(sums, at, columns, scored):
     "Add columns [tokens] to the rows `at` of `sums`, without the tokens that are not scored."
     values = torch.stack(columns, 1)*scored[:, None]
-    sums.index_add_(0, at, values.double())
+    sums.index_add_(0, at.to(sums.device), values.to(sums.device).double())
 
 # %% ../../nbs/models/00_metrics.ipynb #0d058a00
 _FIGURES = 'tokens', 'loss', 'accuracy', 'topk', 'calibration_error'
