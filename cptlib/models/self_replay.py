@@ -399,10 +399,10 @@ def _checked_questions(questions):
 def _existing_chats(path, about, overwrite):
     """Return the chats at `path` if they are those wanted, None if there are none to keep.
 
-    Raises FileExistsError for others that may not be replaced, and for what is no folder of chats."""
+    Raises FileExistsError for others that may not be replaced, and for anything else."""
     if not path.exists() or path.is_dir() and not any(path.iterdir()): return None
     if not all((path/name).is_file() for name in ('about.json', 'chats.json')):
-        raise FileExistsError(f'{path} is no folder of chats; give another path')
+        raise FileExistsError(f'{path} does not hold chats; give another path')
     if (path/'about.json').read_text() == about: return json.loads((path/'chats.json').read_text())
     if overwrite: return None
     raise FileExistsError(f'{path} holds chats of another model or with other settings; '
