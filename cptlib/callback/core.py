@@ -204,8 +204,8 @@ class LossLog:
         if not self.waiting: return
         ids, losses, targets = zip(*self.waiting)
         self.waiting = []
-        columns = [torch.cat(c).double() for c in (losses, targets)]
-        numbers = torch.stack(columns, 1).cpu().numpy()
+        columns = [torch.cat(c).float() for c in (losses, targets)]
+        numbers = torch.stack(columns, 1).cpu().double().numpy() # Apple's GPUs know no float64
         ids, numbers = whole_batches(ids, numbers, self.world)
         chunk = as_chunk(ids, numbers[:, 0], self.streams, numbers[:, 1])
         for cb in self.readers:

@@ -207,7 +207,7 @@ def _mean_targets(self:Retain, i):
     source = valid.sources[valid.names.index(self.watched[i])]
     slots = pool[np.arange(self.pool) % len(pool)]
     *_, y = read_rows(source, slots, objective=valid.objective)
-    mean = (y >= 0).sum(1).double().mean().item()
+    mean = (y >= 0).sum(1).cpu().double().mean().item()
     if mean: return mean
     raise ValueError(f"the validation rows of {self.watched[i]!r} hold no targets, so there is "
                      "nothing to retain; give rows with answers")

@@ -165,7 +165,7 @@ def _fetch(self:ClunkCallback):
     for losses, ids, begins in self._waiting:
         if begins: self.pairs.boundary()
         if losses is None: continue
-        losses, ids = losses.double().cpu().numpy(), ids.cpu().numpy()
+        losses, ids = losses.cpu().double().numpy(), ids.cpu().numpy()
         scored = np.isfinite(losses)
         if scored.any(): self.pairs.add(losses[scored], ids[scored])
     self._waiting = []

@@ -74,12 +74,17 @@ def add_adapter(
         warnings.warn('this adapter leaves the embeddings of the new tokens frozen; '
                       'give its config trainable_token_indices')
     lm.model = _peft().get_peft_model(lm.model, config)
-    lm.base_sum = weight_sum(lm)
+    _note_adapter(lm)
     return lm
 
+def _note_adapter(lm):
+    "Keep the sum of what is frozen, and the names of what is trained, which may be frozen later."
+    lm.base_sum = weight_sum(lm)
+    lm.adapter_names = {n for n, p in lm.named_parameters() if p.requires_grad}
+
 def _trained(lm):
-    "Return the trained parameters by name."
-    return {n: p for n, p in lm.named_parameters() if p.requires_grad}
+    "Return the parameters of the adapter by name."
+    return {n: p for n, p in lm.named_parameters() if n in lm.adapter_names}
 
 @patch
 def state_dict(self:PretrainedLM, *args, **kwargs):
@@ -161,7 +166,7 @@ def open_adapted(
     lm.model = peft.PeftModel.from_pretrained(
         lm.model, str(first), adapter_name=name, is_trainable=trainable)
     for other, folder in rest: lm.model.load_adapter(str(folder), adapter_name=other)
-    if trainable: lm.base_sum = weight_sum(lm)
+    if trainable: _note_adapter(lm)
     return lm
 
 # %% ../../nbs/models/05_adapter.ipynb #344beccb

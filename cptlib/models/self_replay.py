@@ -102,7 +102,7 @@ def first_tokens(
     device = next(model.parameters()).device
     with evaluating(model), torch.no_grad():
         logits = logits_of(model(torch.tensor([begin], device=device)))[0, -1]
-    logits = logits[:vocab_size].double().cpu()
+    logits = logits[:vocab_size].cpu().double()
     logits[list(avoid)] = -torch.inf
     share = (logits/2).softmax(-1).numpy()
     points = (np.arange(n) + .5)/n
