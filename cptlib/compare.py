@@ -336,36 +336,22 @@ def _in_words(mean, half):
     if not abs(mean) > half: return f'no difference shown {number}'
     return f'{"more" if mean > 0 else "less"} {number}'
 
-@patch
-def _verdict_on_gain(self:Comparison):
-    "What the numbers show where nothing is guarded."
-    table, differences = self.table(), self.differences()
-    lines = [f'{len(table)} recipes, {int(table.seeds.min())} seeds. '
-             f'Gained is the change of accuracy on {" and ".join(self.target)}.',
-             f'Most gained: {table.gained.idxmax()} ({table.gained.max():+.3f}).']
-    for name, row in differences.iterrows():
-        gained = _in_words(row['gained'], row['gained ±'])
-        lines.append(f'{name} against {self.recipes[0].name}: gained {gained}.')
-    return '\n'.join(lines)
-
 @patch(as_prop=True)
 def verdict(self:Comparison)->str:
     "Say in words what the numbers show."
-    table, differences = self.table(), self.differences()
-    to = self.recipes[0].name
-    target, guarded = ' and '.join(self.target), ' and '.join(self.guarded)
-    if not self.guarded: return self._verdict_on_gain()
-    front = ', '.join(table.index[pareto(table.gained, table.kept)])
-    lines = [
-        f'{len(table)} recipes, {int(table.seeds.min())} seeds. '
-        f'Gained is the change of accuracy on {target}, kept that on {guarded}.',
-        f'Most gained: {table.gained.idxmax()} ({table.gained.max():+.3f}). '
-        f'Most kept: {table.kept.idxmax()} ({table.kept.max():+.3f}). '
-        f'Beaten by no other on both: {front}.']
-    for name, row in differences.iterrows():
-        gained = _in_words(row['gained'], row['gained ±'])
-        kept = _in_words(row['kept'], row['kept ±'])
-        lines.append(f'{name} against {to}: gained {gained}, kept {kept}.')
+    table = self.table()
+    means = f'Gained is the change of accuracy on {" and ".join(self.target)}'
+    best = [f'Most gained: {table.gained.idxmax()} ({table.gained.max():+.3f}).']
+    if self.guarded:
+        means += f', kept that on {" and ".join(self.guarded)}'
+        front = ', '.join(table.index[pareto(table.gained, table.kept)])
+        best += [f'Most kept: {table.kept.idxmax()} ({table.kept.max():+.3f}).',
+                 f'Beaten by no other on both: {front}.']
+    lines = [f'{len(table)} recipes, {int(table.seeds.min())} seeds. {means}.', ' '.join(best)]
+    measures = ['gained', 'kept'] if self.guarded else ['gained']
+    for name, row in self.differences().iterrows():
+        found = ', '.join(f'{of} {_in_words(row[of], row[f"{of} ±"])}' for of in measures)
+        lines.append(f'{name} against {self.recipes[0].name}: {found}.')
     return '\n'.join(lines)
 
 # %% ../nbs/05_compare.ipynb #31f5e36d

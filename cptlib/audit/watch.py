@@ -276,6 +276,10 @@ def _summed_loss(logits, targets):
     return torch.stack([torch.stack(losses).sum(), (targets != IGNORED).sum().float()])
 
 # %% ../../nbs/audit/02_watch.ipynb #a30c628a
+def _shift(record):
+    "Places from a prediction to its target."
+    return 0 if record.counts['fills_in'] else 1
+
 @patch
 def _gradient_labels(self:Recorder, f, inputs):
     "Compare the targets that the gradient shows with the labels, or take them as the labels."
@@ -283,7 +287,7 @@ def _gradient_labels(self:Recorder, f, inputs):
     tokens = inputs['input_ids']
     if y.shape != tokens.shape: return
     labels = inputs.get('labels')
-    shift = 0 if self.record.counts['fills_in'] else 1 # from a prediction to its target
+    shift = _shift(self.record)
     y = y[:, :y.shape[1] - shift]
     if labels is None:
         inputs['labels'] = np.full(tokens.shape, IGNORED)
@@ -547,9 +551,8 @@ def _look(self:Audit, f, out):
     logits.register_hook(read)
     labels = f.inputs.get('labels')
     if labels is None or labels.shape != logits.shape[:2]: return
-    pair = kept, labels
-    if not self.recorder.record.counts['fills_in']: pair = kept[:, :-1], labels[:, 1:]
-    with torch.no_grad(): f.own = _summed_loss(*pair)
+    shift = _shift(self.recorder.record)
+    with torch.no_grad(): f.own = _summed_loss(kept[:, :kept.shape[1] - shift], labels[:, shift:])
 
 # %% ../../nbs/audit/02_watch.ipynb #e102f982
 @patch

@@ -13,12 +13,11 @@ import copy
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fastai.callback.all import GradientAccumulation
 from fastai.torch_core import get_model
 from fastcore.basics import store_attr
 
 from .core import LeanCallback
-from .steps import AccumulateTargets
+from .steps import refuse_accumulation
 from ..data.text import as_names, as_number
 from ..models.metrics import logits_of
 
@@ -51,7 +50,7 @@ class AnchorOutputs(LeanCallback):
 
     def before_fit(self):
         if self.only_validates: return
-        self._check_accumulation()
+        refuse_accumulation(self)
         names = self.find_mixture().names
         sources = as_names(self.sources, names, 'source', 'guarded')
         self.guarded = [names.index(n) for n in sources]
@@ -59,12 +58,6 @@ class AnchorOutputs(LeanCallback):
         stays = self.continues or resumes or self.rests # a search for a learning rate, for one
         if self.start is not None and stays: return
         self.start = copy.deepcopy(get_model(self.model)).eval().requires_grad_(False)
-
-    def _check_accumulation(self):
-        for cb in self.learn.cbs:
-            if isinstance(cb, AccumulateTargets) or not isinstance(cb, GradientAccumulation): continue
-            raise ValueError('AnchorOutputs does not work with GradientAccumulation, which has '
-                             'scaled the loss already; use cpt_learner(..., step_tokens=) instead')
 
     def after_loss(self):
         guarded = np.flatnonzero(np.isin(self.dl.ids.source, self.guarded))

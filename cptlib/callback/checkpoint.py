@@ -20,7 +20,7 @@ from fastcore.foundation import L
 from .core import LeanCallback, compact_logs, first_callback, plain_logs
 from .state import (changed_settings, load_training_state, refuse_fixed,
                                    run_settings, saving, training_state, use_settings)
-from .store import Store, checkpoint_folders, read_entry, snapshot
+from .store import Store, checkpoint_folders, read_plain, snapshot
 from ..data.history import History, TensorHistory
 from ..data.mixture import checked_changes
 from ..data.streams import Ids
@@ -343,8 +343,8 @@ def fit_start(self:Checkpoint)->int: # step of its mixture; None if there is no 
     "Read where the fit began that the newest checkpoint is of."
     for folder in reversed(checkpoint_folders(self.path)):
         with suppress(ValueError):
-            step = read_entry(folder, 'fit', 'mixture', 'step')
-            return step - read_entry(folder, 'fit', 'train_iter')
+            fit = read_plain(folder, 'fit')
+            return fit['mixture']['step'] - fit['train_iter']
 
 
 # %% ../../nbs/callback/07_checkpoint.ipynb #7000001b

@@ -12,13 +12,12 @@ import copy
 
 import numpy as np
 import torch
-from fastai.callback.all import GradientAccumulation
 from fastcore.basics import store_attr
 from torch.utils.checkpoint import checkpoint
 
 from .core import LeanCallback
 from .speed import Bfloat16
-from .steps import AccumulateTargets
+from .steps import refuse_accumulation
 from ..data.text import as_number
 from ..models.metrics import logits_of
 from ..models.self_replay import Predictions
@@ -96,11 +95,7 @@ class KeepPredictions(LeanCallback):
         names = [_source_name(p, mixture) for p in self.predictions]
         self.known = {mixture.names.index(n): p for n, p in zip(names, self.predictions)}
         self.sums = torch.zeros(2, device=next(self.model.parameters()).device)
-        for cb in self.learn.cbs:
-            if isinstance(cb, AccumulateTargets): continue
-            if not isinstance(cb, GradientAccumulation): continue
-            raise ValueError('KeepPredictions does not work with GradientAccumulation, which has '
-                             'scaled the loss already; use cpt_learner(..., step_tokens=) instead')
+        refuse_accumulation(self)
 
     def after_loss(self):
         y, ids, total = self.yb[0], self.dl.ids, 0.

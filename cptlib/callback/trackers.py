@@ -461,6 +461,7 @@ class Track(LossReader):
         self.trackers = [as_tracker(o, **kwargs) for o in given]
         self.run_name, self.runs = name, None
         self._begun = self._open = False
+        self._norm = None # the callback `GradientNorm`, where gradients are kept
 
     def before_fit(self):
         if self.rests: return
@@ -474,6 +475,7 @@ class Track(LossReader):
         in_backward = first_callback(self.learn.cbs, StepInBackward) # no gradient is left then
         if not (in_backward or first_callback(self.learn.cbs, GradientNorm)):
             self.learn.add_cb(GradientNorm())
+        self._norm = first_callback(self.learn.cbs, GradientNorm)
         self.new_log()
 
     def before_epoch(self): # a state was loaded by now, if there is one
@@ -483,8 +485,8 @@ class Track(LossReader):
 
     def after_batch(self):
         now, waited = time.perf_counter(), self.dls.train.wait
-        norm = None # none is left with StepInBackward
-        if kept := first_callback(self.learn.cbs, GradientNorm): norm, kept.value = kept.value, None
+        norm = None
+        if self._norm: norm, self._norm.value = self._norm.value, None
         self._marks.append(dict(lr=float(self.opt.hypers[-1]['lr']), norm=norm,
                                 seconds=now - self._time, wait=waited - self._waited))
         self._time, self._waited = now, waited

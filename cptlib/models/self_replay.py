@@ -373,7 +373,6 @@ def _drawn_chats(model, template, turns, how, given, n, batch, max_new):
         chats.append(dict(messages=[*question, said], score=answer[1]))
     return chats
 
-
 # %% ../../nbs/models/09_self_replay.ipynb #768696b8
 def _chosen_chats(folder, how):
     "Choose from the drawn chats. Raises ValueError if there are none."
