@@ -80,16 +80,16 @@ def schedule_of(way):
     droppable = ('reference', 'library') if way.general == 0 else ()
     return constant(shares(way.general), droppable=droppable, floor=min(way.general/2, .005))
 
-def sources_of(tokenizer, folder, each=24):
+def sources_of(tokenizer, folder, each=24, row_len=ROW_LEN):
     "Sources to train on, and held-out sources with at most `each` rows from one document."
     chats = [q.messages for q in sql_questions(QUESTIONS)]
-    train = [Source.from_chats('sql', chats, tokenizer, folder/'sql', ROW_LEN)]
+    train = [Source.from_chats('sql', chats, tokenizer, folder/'sql', row_len)]
     for text in ('reference', 'library'):
-        rows, _ = rows_of(text, tokenizer, ROW_LEN)
+        rows, _ = rows_of(text, tokenizer, row_len)
         train.append(source_of(text, rows, tokenizer, folder/'train'))
-    valid = held_out_sources(tokenizer, folder/'valid', ROW_LEN, each)
+    valid = held_out_sources(tokenizer, folder/'valid', row_len, each)
     unseen = [q.messages for q in sql_questions(ASKED, 'valid')]
-    valid.append(Source.from_chats('sql', unseen, tokenizer, folder/'valid-sql', ROW_LEN))
+    valid.append(Source.from_chats('sql', unseen, tokenizer, folder/'valid-sql', row_len))
     return train, valid
 
 def measure(lm, valid):
