@@ -441,20 +441,35 @@ def _quiet_datasets():
     finally:
         if hide: datasets.enable_progress_bars()
 
+def _joined(batches, docs, tokens=1 << 24):
+    "Join batches (ids, lengths, qualities) up to `docs` documents, or fewer with about `tokens` tokens."
+    held = []
+    def joined():
+        ids, lengths, qualities = zip(*held, strict=True)
+        together = None if qualities[0] is None else np.concatenate(qualities)
+        return np.concatenate(ids), np.concatenate(lengths), together
+
+    for batch in batches:
+        held.append(batch)
+        if sum(len(b[1]) for b in held) >= docs or sum(len(b[0]) for b in held) >= tokens:
+            yield joined()
+            held = []
+    if held: yield joined()
+
 def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_proc, packing):
     "Write the rows of a `datasets.Dataset`; their content is its fingerprint."
     with _quiet_datasets():
         mapped = _map(dataset, folder, name, num_proc=num_proc, quality=quality, tok=tok,
                       column=column)
-    tables = mapped.with_format('arrow').iter(batch_size=_docs_at_once(packing, 1000))
 
     def batches():
-        for table in tables:
+        for table in mapped.with_format('arrow').iter(batch_size=256):
             lists = table['ids'].combine_chunks()
             ids, lengths = lists.flatten().to_numpy(), lists.value_lengths().to_numpy()
             yield ids, lengths, table['quality'].to_numpy() if quality else None
 
-    meta = _write_documents(folder, name, batches(), tok, row_len, packing)
+    together = _joined(batches(), _docs_at_once(packing, 1024))
+    meta = _write_documents(folder, name, together, tok, row_len, packing)
     shutil.rmtree(folder/'map')
     return meta, dataset._fingerprint
 

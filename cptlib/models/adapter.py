@@ -49,13 +49,17 @@ def adapter_config(
 def weight_sum(
     lm:PretrainedLM, # any model with frozen weights
 )->torch.Tensor: # one whole number, below 2**31
-    "Return a checksum of the frozen weights, from some 65 thousand numbers of each tensor."
+    """Return a checksum of the frozen weights, from some 65 thousand numbers of each tensor.
+
+    It is the same in bfloat16 and in float32, so another machine may hold them otherwise."""
     total = torch.zeros((), dtype=torch.int64)
     for p in lm.parameters():
         if p.requires_grad: continue
         flat = p.detach().flatten()
         step = max(len(flat)//2**16, 1)
-        numbers = flat[::step].contiguous().view(torch.uint8).to(torch.int64) # their bytes
+        some = flat[::step]
+        if some.is_floating_point(): some = some.to(torch.bfloat16)
+        numbers = some.contiguous().view(torch.uint8).to(torch.int64) # their bytes
         factors = torch.arange(len(numbers), device=numbers.device) % 251 + 1
         total = (total*31 + (numbers*factors).sum().cpu()) % (2**31 - 1)
     return total
