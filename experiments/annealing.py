@@ -63,6 +63,7 @@ from real_clunk import arguments, missing, store
 from sql_skill import sources_of
 
 from cptlib.callback.accuracy import evaluate
+from cptlib.callback.averages import swapped
 from cptlib.callback.core import LeanCallback
 from cptlib.data.loader import ValidLoader
 from cptlib.data.mixture import Mixture
@@ -162,7 +163,7 @@ def run(s, seed):
         mean = MeanOfLast(LAST, s.apart)
         level = fitted(learner(s, s.start, schedule, s.steps, seed, [mean]), 'constant')
         found[name]['constant rate'] = measured(level.model, s)
-        with level.averaged(mean.sums): found[name]['average'] = measured(level.model, s)
+        with swapped(level.model, mean.sums): found[name]['average'] = measured(level.model, s)
         delivered = level.dls.train.mixture.delivered()
         found[name]['delivered'] = {n: d['share'] for n, d in delivered.items()}
         del level, mean
