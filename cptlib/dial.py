@@ -235,7 +235,7 @@ def verdict(self:ReplayDial)->str:
     need = self.needed()
     if need.identified and self.learned:
         cost = self.cost(min(need.share, .999))
-        lines.append(f'That costs {cost:.4f} of accuracy on {", ".join(self.learned)}.')
+        lines.append(f'That costs about {cost:.2g} of accuracy on {", ".join(self.learned)}.')
     shares = [run['share'] for run in self.runs]
     if need.identified and need.share > max(shares):
         lines.append(f'No run had more than {max(shares):.0%} of replay, so check this with one '
@@ -243,6 +243,8 @@ def verdict(self:ReplayDial)->str:
     if need.identified and 0 < need.share < min(shares):
         lines.append(f'No run had less than {min(shares):.1%} of replay, so check this with one '
                      'that has.')
+    if any(self.noise_of(name) is None for name in self.guarded):
+        lines.append('How much runs differ by chance is assumed; repeats=2 would measure it.')
     return '\n'.join(lines)
 
 @patch
