@@ -254,15 +254,16 @@ def _pace_of(self:Checkpoint, fit):
     return _Pace(m.step, fit['pct_train'], m.step + left)
 
 @patch
-def _place(self:Checkpoint, fit):
+def _place(self:Checkpoint, fit, changes):
     "Return the epoch in which a fit resumes, and how many of its batches are done."
     n_iter, n_epoch = len(self.dls.train), self.n_epoch
     if (n_iter, n_epoch) == (fit['n_iter'], fit['n_epoch']): return fit['epoch'], fit['done']
     if self.changed: return divmod(fit['train_iter'], n_iter)
+    more = f". Settings that differ: {'; '.join(map(str, changes))}" if changes else ''
     raise ValueError(f"the checkpoint is of a fit of {fit['n_epoch']} epochs of {fit['n_iter']} "
                      "steps (the mixture's steps, validated every so many), this one has "
                      f"{n_epoch} of {n_iter}; make it the same, or allow it with "
-                     "Checkpoint(folder, resume=True, changed='steps')")
+                     f"Checkpoint(folder, resume=True, changed='steps'){more}")
 
 @patch
 def _changes(self:Checkpoint, fit):
@@ -314,8 +315,8 @@ class _Resumed(LeanCallback):
 def _load(self:Checkpoint, state):
     "Check that a state fits, then put everything back."
     learn, fit = self.learn, state['fit']
-    epoch, done = self._place(fit)
     changes = self._changes(fit)
+    epoch, done = self._place(fit, changes)
     learn.opt.zero_grad() # of a batch that was interrupted in this process
     with saving(learn): new = load_training_state(learn, state, self.changed)
     use_settings(learn.opt, changes)

@@ -275,21 +275,27 @@ def _short(value):
     if any(v != value[0] for v in value): return value
     return _short(value[0])
 
+def _in_words(key, settings):
+    "Say whether a callback or a schedule is on, and with which arguments."
+    if key not in settings: return 'off'
+    given = settings[key]
+    if not given or not isinstance(given, dict): return 'on'
+    return 'on (' + ', '.join(f'{name}={value}' for name, value in given.items()) + ')'
+
 def changed_settings(
     was:dict, # from `run_settings`, in the checkpoint
     now:dict, # from `run_settings`
 )->list: # of `Change`
     "Compare two readings of the settings."
-    def in_words(key, settings): return 'on' if key in settings else 'off'
     found = []
     for kind in {**was, **now}:
         if kind not in was or kind not in now:
-            found.append(Change(kind, '', in_words(kind, was), in_words(kind, now)))
+            found.append(Change(kind, '', _in_words(kind, was), _in_words(kind, now)))
             continue
         old, new = was[kind], now[kind]
         if kind == 'schedule':
             for name in sorted(old.keys() ^ new.keys()):
-                found.append(Change(kind, name, in_words(name, old), in_words(name, new)))
+                found.append(Change(kind, name, _in_words(name, old), _in_words(name, new)))
         for name in old:
             if name not in new or old[name] == new[name]: continue
             found.append(Change(kind, name, old[name], new[name]))
