@@ -392,6 +392,11 @@ class GradualUnfreezing(LeanCallback):
         self._free = free
 
     def after_fit(self):
-        if self._free is None or self.only_validates: return
+        if not self.only_validates: self.leave()
+
+    def leave(self):
+        "Let all layers train again."
+        if self._free is None: return
         for group in self.opt.param_lists:
             for p in group: p.requires_grad_(True)
+        self._free = None
