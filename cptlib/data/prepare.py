@@ -9,7 +9,7 @@ __all__ = ['LOG_EVERY', 'SAVE_EVERY', 'DOCS_OF_PIECE', 'prepare', 'prepare_array
            'prepare_texts', 'as_dataset', 'text_column', 'prepare_dataset']
 
 # %% ../../nbs/data/04_prepare.ipynb #17ed68b6
-import hashlib, inspect, itertools, json, math, shutil, sys, time, warnings
+import gc, hashlib, inspect, itertools, json, math, shutil, sys, time, warnings
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -456,6 +456,16 @@ def _joined(batches, docs, tokens=1 << 24):
             held = []
     if held: yield joined()
 
+def _remove_map(folder, name):
+    "Remove the files of `_map`; the source is complete without them, and with them."
+    try: shutil.rmtree(folder)
+    except OSError: # something still maps one of them into memory, and this is Windows
+        gc.collect()
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        warnings.warn(f'Source {name!r}: its folder {folder.name!r} could not be removed; '
+                      'it is not needed, and you may remove it')
+
 def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_proc, packing):
     "Write the rows of a `datasets.Dataset`; their content is its fingerprint."
     with _quiet_datasets():
@@ -470,7 +480,8 @@ def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_pro
 
     together = _joined(batches(), _docs_at_once(packing, 1024))
     meta = _write_documents(folder, name, together, tok, row_len, packing)
-    shutil.rmtree(folder/'map')
+    mapped = None # the last that maps its files into memory; Windows would not remove them
+    _remove_map(folder/'map', name)
     return meta, dataset._fingerprint
 
 # %% ../../nbs/data/04_prepare.ipynb #98bb88b7
