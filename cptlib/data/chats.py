@@ -484,7 +484,18 @@ def _continued(folder, name, records):
     return _Records(records), {}
 
 # %% ../../nbs/data/12_chats.ipynb #908fd802
-CHATS_AT_ONCE = 16384 # conversations that are packed together
+CHATS_AT_ONCE = 16384 # conversations that are packed together, unless they are long
+
+def _groups(chats, tokens=1 << 24):
+    "Yield lists of `CHATS_AT_ONCE` conversations, or of fewer with about `tokens` tokens."
+    held, n = [], 0
+    for chat in chats:
+        held.append(chat)
+        n += len(chat)
+        if len(held) >= CHATS_AT_ONCE or n >= tokens:
+            yield held
+            held, n = [], 0
+    if held: yield held
 
 def _write_chats(folder, name, records, template, row_len, too_long, apart):
     "Write the rows of conversations, and describe them. Their content is their hash."
@@ -499,7 +510,7 @@ def _write_chats(folder, name, records, template, row_len, too_long, apart):
     how = dict(marked=True, state=state.get('writer'))
     vocab_size = template.tok.vocab_size
     with RowWriter(folder, name, row_len, vocab_size, row_len + 1, **how) as writer:
-        while batch := list(islice(chats, CHATS_AT_ONCE)):
+        for batch in _groups(chats):
             ids, _ = layout.place(np.concatenate(batch), list(map(len, batch)))
             writer.write(ids)
             saver.after_batch(writer, layout, counts=vars(counts))
