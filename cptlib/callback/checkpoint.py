@@ -347,7 +347,6 @@ def fit_start(self:Checkpoint)->int: # step of its mixture; None if there is no 
             fit = read_plain(folder, 'fit')
             return fit['mixture']['step'] - fit['train_iter']
 
-
 # %% ../../nbs/callback/07_checkpoint.ipynb #7000001b
 @patch
 def back_to(self:Checkpoint,
