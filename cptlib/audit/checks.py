@@ -380,46 +380,73 @@ def check_mode(
 # %% ../../nbs/audit/01_checks.ipynb #a129df11
 _MAY_RESTART = 'restart', 'cyclic', 'constant_with'
 
+def _rate_alarm(statement, count, of=None):
+    "An alarm about the learning rate."
+    look = 'the scheduler: how often it steps, and its state in the checkpoint'
+    return Finding('learning rate', 'alarm', statement, look, count, of)
+
 def _jumps(lr):
     "Steps at which a learning rate that had decayed rises by half or more."
     lr = np.asarray(lr, float)
     before, peak = lr[:-1], np.maximum.accumulate(lr)[:-1]
     return np.flatnonzero((lr[1:] > 1.5*before) & (before < .9*peak)) + 1
 
+def _rises(lr, schedule, known):
+    "An alarm if a decayed rate rises again; a note if the schedule is not known; else None."
+    jumps = _jumps(lr)
+    may_restart = any(word in schedule for word in _MAY_RESTART)
+    if may_restart or not len(jumps): return None
+    i = jumps[0]
+    statement = f'it had decayed, and rises from {lr[i - 1]:.3g} to {lr[i]:.3g} at step {i}'
+    found = _rate_alarm(statement, len(jumps), len(lr))
+    if known: return found
+    return replace(found, level='note', statement=f'{statement}, as a schedule with restarts does')
+
+# %% ../../nbs/audit/01_checks.ipynb #486d7e83
 def _off_course(resume):
     "Whether the learning rate after a resume is far from what should follow."
     if resume.get('lr_after') is None or resume.get('lr_expected') is None: return False
     return abs(resume['lr_after'] - resume['lr_expected']) > .25*resume['lr_peak']
 
+def _resumes_wrongly(record):
+    "An alarm if the rate after a resume does not follow the schedule; else None."
+    bad = [r for r in record.resumed if _off_course(r)]
+    if not bad: return None
+    r = bad[-1]
+    statement = (f'after the resume at step {r["step"]} it is {r["lr_after"]:.3g}, where '
+                 f'{r["lr_expected"]:.3g} should follow')
+    return _rate_alarm(statement, len(bad))
+
+def _is_zero(lr):
+    "An alarm if the rate is 0 in more than a tenth of the steps; else None."
+    zeros = int((lr[1:-1] == 0).sum())
+    if zeros <= max(2, .1*len(lr)): return None
+    return _rate_alarm(f'it is 0 in {zeros} of {len(lr)} steps', zeros, len(lr))
+
+def _stays(lr, schedule):
+    "An alarm if the rate never moves, though the schedule does; else None."
+    should_move = schedule in ('linear', 'cosine', 'polynomial') and len(lr) >= 10
+    if not should_move or lr.min() < lr.max(): return None
+    statement = f'it stays at {lr[0]:.3g} for {len(lr)} steps, though "{schedule}" was asked'
+    return _rate_alarm(statement, len(lr), len(lr))
+
+# %% ../../nbs/audit/01_checks.ipynb #a4776a74
 def check_rate(
     record:Record, # what was observed
+    known:bool=True, # is the schedule known? If not, it may restart, and a rise is only a note
 )->Finding:
     "Does the learning rate follow a schedule without a jump?"
-    name, lr = 'learning rate', np.array(record.lr, float)
+    lr = np.array(record.lr, float)
     lr = lr[np.isfinite(lr)]
-    if len(lr) < 5: return _unseen(name, f'{len(lr)} steps are too few')
+    if len(lr) < 5: return _unseen('learning rate', f'{len(lr)} steps are too few')
     schedule = str(record.asked['schedule'] or '')
-    look = 'the scheduler: how often it steps, and its state in the checkpoint'
-    bad = [r for r in record.resumed if _off_course(r)]
-    if bad:
-        r = bad[-1]
-        statement = (f'after the resume at step {r["step"]} it is {r["lr_after"]:.3g}, where '
-                     f'{r["lr_expected"]:.3g} should follow')
-        return Finding(name, 'alarm', statement, look, len(bad))
-    jumps = [] if any(word in schedule for word in _MAY_RESTART) else _jumps(lr)
-    if len(jumps):
-        i = jumps[0]
-        statement = f'it had decayed, and rises from {lr[i - 1]:.3g} to {lr[i]:.3g} at step {i}'
-        return Finding(name, 'alarm', statement, look, len(jumps), len(lr))
-    zeros = int((lr[1:-1] == 0).sum())
-    if zeros > max(2, .1*len(lr)):
-        statement = f'it is 0 in {zeros} of {len(lr)} steps'
-        return Finding(name, 'alarm', statement, look, zeros, len(lr))
-    moving = schedule in ('linear', 'cosine', 'polynomial')
-    if moving and len(lr) >= 10 and lr.min() == lr.max():
-        statement = f'it stays at {lr[0]:.3g} for {len(lr)} steps, though "{schedule}" was asked'
-        return Finding(name, 'alarm', statement, look, len(lr), len(lr))
-    return Finding(name, 'fine', f'from {lr[0]:.3g} to {lr[-1]:.3g} without a jump', count=0)
+    answers = (_resumes_wrongly(record), _rises(lr, schedule, known), _is_zero(lr),
+               _stays(lr, schedule))
+    found = [answer for answer in answers if answer]
+    alarms = [answer for answer in found if answer.level == 'alarm']
+    if found: return (alarms or found)[0]
+    statement = f'from {lr[0]:.3g} to {lr[-1]:.3g} without a jump'
+    return Finding('learning rate', 'fine', statement, count=0)
 
 # %% ../../nbs/audit/01_checks.ipynb #13f0f106
 def check_validation(

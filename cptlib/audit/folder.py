@@ -10,7 +10,6 @@ __all__ = ['check_losses', 'check_epoch_length', 'check_logged_rate', 'check_spe
 # %% ../../nbs/audit/04_folder.ipynb #0ff58355
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from cptlib.audit.checks import (ACROSS_RANKS, CHECKS, AuditReport, Finding, audit_report,
@@ -24,7 +23,8 @@ def check_losses(
     state:dict, # of trainer_state.json
 )->Finding:
     "Is each logged loss a finite number above 0?"
-    losses = np.array([row['loss'] for row in state['log_history'] if 'loss' in row], float)
+    logged = [row['loss'] for row in state['log_history'] if 'loss' in row]
+    losses = np.array(logged, float)
     if not len(losses): return Finding('loss', 'unseen', 'no loss was logged')
     bad = ~np.isfinite(losses) | (losses == 0)
     statement = f'{bad.sum()} of {len(losses)} logged losses are 0 or no finite number'
@@ -32,19 +32,24 @@ def check_losses(
     look = 'the steps before the first of them, with a lower learning rate or in float32'
     return Finding('loss', level, statement, look, int(bad.sum()), len(losses))
 
+# %% ../../nbs/audit/04_folder.ipynb #ef70e247
 def _unit_of(values):
     "What numbers of two to four decimals seem to be rounded to, such as .01; 0 for others."
-    decimals = max(len(f'{v:.6f}'.rstrip('0').partition('.')[2]) for v in values)
+    fractions = [f'{v:.6f}'.rstrip('0').partition('.')[2] for v in values]
+    decimals = max(map(len, fractions))
     return 10.**-decimals if 2 <= decimals <= 4 else 0.
 
 def _spans(steps, epochs, least_steps, least_epochs):
     "Choose points that are at least so many steps and so much of an epoch apart."
     kept = [0]
+    least_epochs = max(least_epochs - 1e-9, 1e-9) # 1e-9 for floating-point error
     for i in range(1, len(steps)):
-        far = epochs[i] - epochs[kept[-1]] >= max(least_epochs - 1e-9, 1e-9)
-        if far and steps[i] - steps[kept[-1]] >= least_steps: kept.append(i)
+        last = kept[-1]
+        far = epochs[i] - epochs[last] >= least_epochs
+        if far and steps[i] - steps[last] >= least_steps: kept.append(i)
     return np.array(kept)
 
+# %% ../../nbs/audit/04_folder.ipynb #ad2245d3
 def _tells_length(epochs, per_epoch, max_steps):
     "Which intervals tell the length of an epoch: of streamed data, those within one pass."
     within = np.diff(np.floor(epochs)) == 0
@@ -53,6 +58,7 @@ def _tells_length(epochs, per_epoch, max_steps):
     streamed = abs(np.median(per_epoch[within])/max_steps - 1) < .05
     return within if streamed else np.ones(len(within), bool)
 
+# %% ../../nbs/audit/04_folder.ipynb #a22dc83e
 def check_epoch_length(
     state:dict, # of trainer_state.json
 )->Finding:
@@ -60,7 +66,8 @@ def check_epoch_length(
     name = 'epoch length'
     rows = [row for row in state['log_history'] if 'loss' in row and row.get('epoch')]
     if len(rows) < 4: return Finding(name, 'unseen', f'{len(rows)} logged losses are too few')
-    steps, epochs = (np.array([row[k] for row in rows], float) for k in ('step', 'epoch'))
+    steps = np.array([row['step'] for row in rows], float)
+    epochs = np.array([row['epoch'] for row in rows], float)
     if (np.diff(steps) <= 0).any():
         return Finding(name, 'alarm', 'logged steps go backwards', 'logs of two runs in one file')
     unit = _unit_of(epochs)
@@ -71,7 +78,8 @@ def check_epoch_length(
     tells = _tells_length(epochs, per_epoch, state.get('max_steps'))
     usual = np.median(per_epoch[tells])
     error = 1/np.diff(steps) + unit/np.diff(epochs) # a step may be short, and epochs are rounded
-    odd = np.flatnonzero(tells & (np.abs(per_epoch/usual - 1) > .05 + error))
+    differs = np.abs(per_epoch/usual - 1) > .05 + error
+    odd = np.flatnonzero(tells & differs)
     if len(odd) < 2: # one odd interval is a last, smaller step of an epoch
         return Finding(name, 'fine', f'an epoch takes about {usual:.0f} steps throughout')
     i = odd[0]
@@ -80,19 +88,15 @@ def check_epoch_length(
     look = 'whether the run was resumed with other data, batch size or number of devices'
     return Finding(name, 'alarm', statement, look, len(odd), int(tells.sum()))
 
+# %% ../../nbs/audit/04_folder.ipynb #1d0b837e
 def check_logged_rate(
     state:dict, # of trainer_state.json
 )->Finding:
     "Does the logged learning rate follow a schedule without a jump?"
-    record = Record()
     logged = [row['learning_rate'] for row in state['log_history'] if 'learning_rate' in row]
+    record = Record()
     record.lr = [float(lr) for lr in logged]
-    found = check_rate(record)
-    record.asked['schedule'] = 'cosine_with_restarts' # perhaps: the log does not tell the schedule
-    if_asked = check_rate(record)
-    if found.level == if_asked.level: return found
-    statement = f'{found.statement}, as a schedule with restarts does'
-    return replace(found, level='note', statement=statement)
+    return check_rate(record, known=False)
 
 # %% ../../nbs/audit/04_folder.ipynb #abfd9764
 def _json(path):
@@ -112,7 +116,8 @@ def check_special(
     "Do model and tokenizer name the same end-of-text token?"
     name, folder = 'special tokens', Path(folder)
     told = _json(folder/'tokenizer_config.json')
-    eos = _token_id(_json(folder/'tokenizer.json'), told.get('eos_token'))
+    tokenizer = _json(folder/'tokenizer.json')
+    eos = _token_id(tokenizer, told.get('eos_token'))
     config = _json(folder/'config.json') | _json(folder/'generation_config.json')
     of_model = config.get('eos_token_id')
     if eos is None or of_model is None:
@@ -121,7 +126,7 @@ def check_special(
     if eos not in ids:
         statement = f'the tokenizer ends a text with id {eos}, the model stops at {of_model}'
         return Finding(name, 'alarm', statement, 'eos_token_id in generation_config.json')
-    pad = _token_id(_json(folder/'tokenizer.json'), told.get('pad_token'))
+    pad = _token_id(tokenizer, told.get('pad_token'))
     if pad == eos:
         return Finding(name, 'note', f'id {eos} is both the pad and the end-of-text token: '
                        'a collator that masks padding masks ends too')
@@ -152,6 +157,26 @@ def _clunk(path):
     level = 'note' if report.found else 'fine' if silent else 'unseen'
     return Finding('clunk', level, report.verdict.splitlines()[0].rstrip('.'))
 
+# %% ../../nbs/audit/04_folder.ipynb #e720e145
+def _from_record(path, title):
+    "The report of an audit that watched the run, from the records of all its ranks."
+    record = load_record(path)
+    others = [path.parent/record_name(rank) for rank in range(1, record.world)]
+    return audit_report(record, [load_record(p) for p in others if p.exists()], title)
+
+def _from_trainer(path, folder, title):
+    "The report on a run that nobody watched, from its trainer_state.json at `path`."
+    state = _json(path)
+    if 'log_history' not in state: raise ValueError(f'{path} is no state of a Trainer')
+    model = _newest(folder, 'config.json')
+    findings = [check(state) for check in (check_losses, check_epoch_length, check_logged_rate)]
+    findings += [_clunk(path), check_special(model.parent if model else folder)]
+    not_seen = [name for name in _names() if name not in _FROM_LOG]
+    findings += [Finding(name, 'unseen', _NEEDS_RECORD) for name in not_seen]
+    notes = ['Which rows were served and what was masked is not in these files. '
+             'Train with callbacks=[AuditCallback()] to know.']
+    return AuditReport(findings, title, notes)
+
 def audit_folder(
     folder:Path, # output folder of a Trainer, or one with the record of an audit
 )->AuditReport:
@@ -160,22 +185,9 @@ def audit_folder(
     Raises ValueError if there is neither a record nor a trainer_state.json."""
     folder = Path(folder)
     title = f'Audit of {folder.name}'
-    path = _newest(folder, record_name(0))
-    if path:
-        record = load_record(path)
-        others = [path.parent/record_name(rank) for rank in range(1, record.world)]
-        return audit_report(record, [load_record(p) for p in others if p.exists()], title)
-    path = _newest(folder, 'trainer_state.json')
-    if path is None:
-        raise ValueError(f'{folder}: there is neither a record of an audit nor a '
-                         'trainer_state.json; give the output_dir of a Trainer')
-    state = _json(path)
-    if 'log_history' not in state: raise ValueError(f'{path} is no state of a Trainer')
-    model = _newest(folder, 'config.json')
-    findings = [check(state) for check in (check_losses, check_epoch_length, check_logged_rate)]
-    findings += [_clunk(path), check_special(model.parent if model else folder)]
-    findings += [Finding(name, 'unseen', _NEEDS_RECORD) for name in _names()
-                 if name not in _FROM_LOG]
-    notes = ['Which rows were served and what was masked is not in these files. '
-             'Train with callbacks=[AuditCallback()] to know.']
-    return AuditReport(findings, title, notes)
+    record = _newest(folder, record_name(0))
+    if record: return _from_record(record, title)
+    state = _newest(folder, 'trainer_state.json')
+    if state: return _from_trainer(state, folder, title)
+    raise ValueError(f'{folder}: there is neither a record of an audit nor a '
+                     'trainer_state.json; give the output_dir of a Trainer')
