@@ -53,12 +53,14 @@ def rank_p(
 )->float: # p-value
     "Compute how often shuffled names agree as well with the mean of `top`, over all seeds."
     scores, of_top = np.asarray(scores, float), np.asarray(top, float).mean(0)
-    each = np.sign(scores[:, :, None] - scores[:, None]).mean(0) # [things, things]
+    # which of two things is ahead, for all pairs [things, things]: 1, -1, or between if seeds differ
+    each = np.sign(scores[:, :, None] - scores[:, None]).mean(0)
     wanted = np.sign(of_top[:, None] - of_top)
+    found = (each*wanted).sum()
     orders = _orders(len(of_top))
     shuffled = each[orders[:, :, None], orders[:, None]] # [orders, things, things]
     agrees = (shuffled*wanted).sum((1, 2))
-    hits = int((agrees >= (each*wanted).sum() - 1e-9).sum())
+    hits = int((agrees >= found - 1e-9).sum())
     if len(orders) == math.factorial(len(of_top)): return hits/len(orders)
     return (hits + 1)/(len(orders) + 1) # the order itself is one of those that were not drawn
 
@@ -95,29 +97,32 @@ class Ladder:
         table = frame.assign(score=values).pivot(index='seed', columns='recipe', values='score')
         return table[self.recipes]
 
-    def agreement(self,
-        level:float=.95, # confidence level of the intervals over seeds
-    )->pd.DataFrame: # one row a size: 'tau', 'tau ±', 'lost', 'lost ±', 'p', 'best', 'seeds'
-        """How well a run of each size agrees with the top, and what trusting it loses.
+# %% ../nbs/15_ladder.ipynb #db9dbb95
+def _agreement_of(scores, top, itself, level):
+    "The row of a rung in `agreement`, from the scores [seeds, recipes] of it and of the top."
+    of_top = top.mean()
+    tau, tau_half = mean_interval(rank_agreement(scores, top, itself), level)
+    chosen = scores.idxmax(axis=1) # the best recipe of each run
+    lost, lost_half = mean_interval(of_top.max() - of_top[chosen], level)
+    row = {'tau': tau, 'tau ±': tau_half, 'lost': lost, 'lost ±': lost_half}
+    p = np.nan if itself else rank_p(scores, top)
+    return row | dict(p=p, best=scores.mean().idxmax(), seeds=len(scores))
 
-        'lost' is the score on the top rung of its best recipe, below that of the best there.
-        'p' is of `rank_p`, adjusted (Holm) over the smaller sizes."""
-        top = self.scores(self.sizes[-1])
-        of_top, rows = top.mean(), {}
-        for size in self.sizes:
-            scores = self.scores(size)
-            itself = size == self.sizes[-1]
-            taus = rank_agreement(scores, top, itself)
-            lost = of_top.max() - of_top[scores.idxmax(axis=1)]
-            row = {}
-            for name, values in (('tau', taus), ('lost', lost)):
-                mean, half = mean_interval(values, level)
-                row |= {name: mean, f'{name} ±': half}
-            p = np.nan if itself else rank_p(scores, top)
-            rows[size] = row | dict(p=p, best=scores.mean().idxmax(), seeds=len(scores))
-        table = pd.DataFrame.from_dict(rows, orient='index').rename_axis('size')
-        table.loc[self.sizes[:-1], 'p'] = holm(table.p.iloc[:-1])
-        return table
+@patch
+def agreement(self:Ladder,
+    level:float=.95, # confidence level of the intervals over seeds
+)->pd.DataFrame: # one row a size: 'tau', 'tau ±', 'lost', 'lost ±', 'p', 'best', 'seeds'
+    """How well a run of each size agrees with the top, and what trusting it loses.
+
+    'lost' is the score on the top rung of its best recipe, below that of the best there.
+    'p' is of `rank_p`, adjusted (Holm) over the smaller sizes."""
+    *smaller, largest = self.sizes
+    top = self.scores(largest)
+    rows = {size: _agreement_of(self.scores(size), top, size == largest, level)
+            for size in self.sizes}
+    table = pd.DataFrame.from_dict(rows, orient='index').rename_axis('size')
+    table.loc[smaller, 'p'] = holm(table.p.iloc[:-1])
+    return table
 
 # %% ../nbs/15_ladder.ipynb #177c210c
 def ladder(
@@ -144,20 +149,23 @@ def _replay_share(recipe, old):
     shares = dict(zip(schedule.names, schedule.start[0].tolist()))
     return sum(share for name, share in shares.items() if name in old)
 
+# %% ../nbs/15_ladder.ipynb #8c8b668b
+def _changes(run):
+    "By how much the accuracy of each source changed in a run."
+    change = np.subtract(run['accuracy'][-1], run['accuracy'][0])
+    return dict(zip(run['names'], change.tolist()))
+
 @patch
 def dial(self:Ladder,
     size, # one of the sizes
     keep:float=.01, # accuracy that each guarded source may lose
 )->ReplayDial:
     "Make a dial from the recipes with a constant share of replay. Raises ValueError for under three."
-    rung, runs = self.rungs[size], []
+    rung = self.rungs[size]
     shares = {r.name: _replay_share(r, rung.guarded) for r in rung.recipes}
-    for run in rung.runs:
-        share = shares[run['recipe']]
-        if share is None: continue
-        change = np.subtract(run['accuracy'][-1], run['accuracy'][0]).tolist()
-        changes = dict(zip(run['names'], change))
-        runs.append(dict(share=share, seed=run['seed'], change=changes))
+    constant = [run for run in rung.runs if shares[run['recipe']] is not None]
+    runs = [dict(share=shares[run['recipe']], seed=run['seed'], change=_changes(run))
+            for run in constant]
     different = {run['share'] for run in runs}
     if len(different) < 3:
         raise ValueError(f'the recipes have {len(different)} constant shares of replay, and the '
@@ -173,19 +181,20 @@ def needed(self:Ladder,
     return pd.DataFrame.from_dict(found, orient='index').rename_axis('size')
 
 # %% ../nbs/15_ladder.ipynb #b459dcef
+def _sentence(size, row, top):
+    "What a row of `agreement` says about its size."
+    tau = f'{row.tau:.2f} ± {row["tau ±"]:.2f}'
+    if size == top:
+        return (f'One seed of size {top} agrees with its other seeds at {tau}; '
+                'no smaller run can be expected to do better.')
+    return (f'One run of size {size} ranks the recipes as {top} does at {tau}. '
+            f'Its best recipe loses {row.lost:.4f} of accuracy there.')
+
 @patch
 def verdict(self:Ladder)->str:
     "Say how far a small run may be trusted."
     table, top = self.agreement(), self.sizes[-1]
-    lines = []
-    for size, row in table.iterrows():
-        tau = f'{row.tau:.2f} ± {row["tau ±"]:.2f}'
-        if size == top:
-            lines.append(f'One seed of size {top} agrees with its other seeds at {tau}; '
-                         'no smaller run can be expected to do better.')
-        else:
-            lines.append(f'One run of size {size} ranks the recipes as {top} does at {tau}. '
-                         f'Its best recipe loses {row.lost:.4f} of accuracy there.')
+    lines = [_sentence(size, row, top) for size, row in table.iterrows()]
     trusted = [size for size in self.sizes[:-1] if table.p[size] < .05]
     if trusted:
         lines.append(f'The smallest size whose ranking is better than chance is {trusted[0]} '
@@ -194,6 +203,7 @@ def verdict(self:Ladder)->str:
                        'recipes, or such that differ more.')
     return '\n'.join(lines)
 
+# %% ../nbs/15_ladder.ipynb #13b79003
 @patch
 def plot(self:Ladder,
     ax=None, # matplotlib axes (default: new ones)
