@@ -3529,4 +3529,7 @@ d = { 'settings': { 'branch': 'main',
                               'cptlib.verbs.CPTLearner.validate': ('verbs.html#cptlearner.validate', 'cptlib/verbs.py'),
                               'cptlib.verbs._Whole': ('verbs.html#_whole', 'cptlib/verbs.py'),
                               'cptlib.verbs._Whole.after_loss': ('verbs.html#_whole.after_loss', 'cptlib/verbs.py'),
-                              'cptlib.verbs._rows': ('verbs.html#_rows', 'cptlib/verbs.py')}}}
+                              'cptlib.verbs._check_size': ('verbs.html#_check_size', 'cptlib/verbs.py'),
+                              'cptlib.verbs._group_by_depth': ('verbs.html#_group_by_depth', 'cptlib/verbs.py'),
+                              'cptlib.verbs._most_likely': ('verbs.html#_most_likely', 'cptlib/verbs.py'),
+                              'cptlib.verbs._warn_if_too_long': ('verbs.html#_warn_if_too_long', 'cptlib/verbs.py')}}}

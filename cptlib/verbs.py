@@ -40,9 +40,9 @@ class CPTLearner(Learner):
         sizes = [p.numel() for p in self.model.parameters()]
         trained = [p.numel() for p in self.model.parameters() if p.requires_grad]
         share = 'all' if len(trained) == len(sizes) else f'{sum(trained):,}'
+        model = f'{type(self.model).__name__} of {sum(sizes):,} parameters, {share} trained'
         names = ', '.join(cb.name for cb in self.cbs.sorted('order'))
-        return (f'{type(self.model).__name__} of {sum(sizes):,} parameters, {share} trained\n'
-                f'{self.dls}\ncallbacks: {names}')
+        return f'{model}\n{self.dls}\ncallbacks: {names}'
 
     def _do_epoch_validate(self, ds_idx=1, dl=None):
         "One pass without training. Training rows that it reads are served again."
@@ -79,8 +79,9 @@ def generate(self:CPTLearner,
 ): # a text for each prompt, without the prompt; one text for one prompt
     "Let the model continue prompts. Raises ValueError if no tokenizer is known."
     one = isinstance(prompts, str)
+    prompts = [prompts] if one else list(prompts)
     tokenizer = tokenizer_in_use(self, kwargs.pop('tokenizer', None))
-    texts = complete(self.model, [prompts] if one else list(prompts), tokenizer, max_new, **kwargs)
+    texts = complete(self.model, prompts, tokenizer, max_new, **kwargs)
     return texts[0] if one else texts
 
 @patch
@@ -98,11 +99,23 @@ def predict(self:CPTLearner,
 # %% ../nbs/11_verbs.ipynb #2b0b9681
 MOST = 2**30 # numbers that `get_preds` may hold: 4 GiB in float32
 
+def _check_size(dl, width):
+    "Raises ValueError if predictions for all rows of a loader are too many numbers."
+    if not hasattr(dl, 'parts') or not width: return # a list of batches, or no known vocabulary
+    rows = sum(len(rows) for _, rows in dl.parts)
+    if not rows: return
+    positions = dl.sources[0].row_len
+    numbers = rows*positions*width
+    if numbers <= MOST: return
+    raise ValueError(f'the predictions of {rows:,} rows of {positions:,} tokens, for '
+                     f'{width:,} tokens each, take {numbers*4/2**30:,.0f} GiB; give fewer '
+                     'rows with dl=ValidLoader(valid, rows=...), or only losses: '
+                     'with_loss=True, with_preds=False')
+
+# %% ../nbs/11_verbs.ipynb #059d9afe
 class _Whole(Callback):
     "Compute lazy logits, so that fastai can collect them."
     def after_loss(self): self.learn.pred = logits_of(self.pred, whole=True)
-
-def _rows(dl): return sum(len(rows) for _, rows in dl.parts) if hasattr(dl, 'parts') else None
 
 @patch
 def get_preds(self:CPTLearner,
@@ -114,18 +127,17 @@ def get_preds(self:CPTLearner,
 )->tuple: # probabilities [rows, positions, vocabulary], targets [rows, positions], ...
     "Collect predictions. Raises ValueError if they would take more than 4 GiB."
     dl = self.dls[ds_idx] if dl is None else dl
-    rows, width = _rows(dl), getattr(self.model, 'vocab_size', None)
-    if with_preds and rows and width:
-        positions = dl.sources[0].row_len
-        numbers = rows*positions*width
-        if numbers > MOST:
-            raise ValueError(f'the predictions of {rows:,} rows of {positions:,} tokens, for '
-                             f'{width:,} tokens each, take {numbers*4/2**30:,.0f} GiB; give fewer '
-                             'rows with dl=ValidLoader(valid, rows=...), or only losses: '
-                             'with_loss=True, with_preds=False')
+    if with_preds: _check_size(dl, getattr(self.model, 'vocab_size', None))
     return Learner.get_preds(self, dl=dl, with_preds=with_preds, cbs=[*L(cbs), _Whole()], **kwargs)
 
 # %% ../nbs/11_verbs.ipynb #47ffd5e8
+def _most_likely(model, inputs):
+    "The most likely next token at each position [rows, positions], in evaluation mode."
+    device = next(model.parameters()).device
+    inputs = [part.to(device) for part in inputs]
+    with evaluating(model), torch.no_grad():
+        return logits_of(model(*inputs)).argmax(-1).cpu()
+
 @patch
 def show_results(self:CPTLearner,
     ds_idx:int=1, # 0: the next training rows, 1: validation rows
@@ -136,16 +148,16 @@ def show_results(self:CPTLearner,
     "Show rows, and for each of their tokens the one that the model thought most likely."
     from fastai.torch_core import display_df
     dl = self.dls[ds_idx] if dl is None else dl
-    ids, *inputs, y = dl.some(max_n)
-    device = next(self.model.parameters()).device
-    with evaluating(self.model), torch.no_grad():
-        best = logits_of(self.model(*(part.to(device) for part in inputs))).argmax(-1).cpu()
-    y = y.cpu()
-    table, tokenizer = dl.rows_table(ids, inputs[0])[['source']], tokenizer_in_use(self)
-    scored = [row >= 0 for row in y]
-    table['text'] = [shown_tokens(row[s], tokenizer) for row, s in zip(y, scored)]
-    table['predicted'] = [shown_tokens(row[s], tokenizer) for row, s in zip(best, scored)]
-    table['accuracy'] = [float((a == b)[s].float().mean()) for a, b, s in zip(y, best, scored)]
+    ids, *inputs, targets = dl.some(max_n)
+    best, targets = _most_likely(self.model, inputs), targets.cpu()
+    tokenizer = tokenizer_in_use(self)
+    scored = [row >= 0 for row in targets]
+    wanted = [row[s] for row, s in zip(targets, scored)]
+    guessed = [row[s] for row, s in zip(best, scored)]
+    table = dl.rows_table(ids, inputs[0])[['source']]
+    table['text'] = [shown_tokens(row, tokenizer) for row in wanted]
+    table['predicted'] = [shown_tokens(row, tokenizer) for row in guessed]
+    table['accuracy'] = [float((a == b).float().mean()) for a, b in zip(wanted, guessed)]
     if not show: return table
     display_df(table)
 
@@ -160,6 +172,7 @@ def trained_layers(self:CPTLearner)->list: # lists of parameters, lowest layer f
         if p in trained: layers.setdefault(depth, []).append(p)
     return [layers[depth] for depth in sorted(layers)]
 
+# %% ../nbs/11_verbs.ipynb #851dd53c
 @patch
 def freeze_to(self:CPTLearner,
     n:int, # layers to freeze, from the bottom; -1 = all but the highest
@@ -194,6 +207,15 @@ def fit_one_cycle(self:CPTLearner,
     self._check_rates(lr_max)
     return Learner.fit_one_cycle(self, n_epoch, lr_max, **kwargs)
 
+# %% ../nbs/11_verbs.ipynb #cec010c4
+def _group_by_depth(learn):
+    "Make parameter groups per layer of a Learner with groups of matrices and vectors."
+    if learn.opt is not None: learn.unfreeze() # else frozen layers would have no group
+    groups = depth_groups(learn.model) # raises ValueError without layers
+    learn.splitter = depth_groups
+    learn.wd = list(L(learn.wd))*(len(groups)//2) # matrices decay, vectors do not
+    learn.create_opt()
+
 @patch
 def fine_tune(self:CPTLearner,
     epochs:int, # passes with all layers
@@ -201,15 +223,20 @@ def fine_tune(self:CPTLearner,
     **kwargs, # as of fastai's `Learner.fine_tune`
 ):
     "Train the highest layer, then all of them, lower layers with lower learning rates."
-    if self.splitter is decay_groups:
-        if self.opt is not None: self.unfreeze() # else frozen layers would have no group
-        groups = depth_groups(self.model) # raises ValueError without layers
-        self.splitter = depth_groups
-        self.wd = list(L(self.wd))*(len(groups)//2) # matrices decay, vectors do not
-        self.create_opt()
+    if self.splitter is decay_groups: _group_by_depth(self)
     return Learner.fine_tune(self, epochs, *args, **kwargs)
 
 # %% ../nbs/11_verbs.ipynb #8084a067
+def _warn_if_too_long(loader, passes):
+    "Warn if the last of some passes would begin after the last step of the mixture."
+    mixture, every = getattr(loader, 'mixture', None), len(loader)
+    if mixture is None: return
+    left = mixture.steps - mixture.step
+    if (passes - 1)*every < max(left, 1): return
+    warnings.warn(f'{passes} passes of {every} steps are {passes*every}, and the mixture '
+                  f'has {left} left: after them its last weights hold, and rows may come '
+                  'round again. Make it with more steps')
+
 @patch
 def fit(self:CPTLearner,
     n_epoch:int, # passes of `len(learn.dls.train)` steps
@@ -221,13 +248,7 @@ def fit(self:CPTLearner,
     "Train. Raises ValueError for a slice of learning rates without groups per layer."
     self._check_rates(lr)
     planned = first_callback([*self.cbs, *L(cbs)], (Course, LRFinder)) # these know where to end
-    mixture, every = getattr(self.dls.train, 'mixture', None), len(self.dls.train)
-    if mixture is not None and planned is None:
-        left = mixture.steps - mixture.step
-        if (n_epoch - 1)*every >= max(left, 1):
-            warnings.warn(f'{n_epoch} passes of {every} steps are {n_epoch*every}, and the mixture '
-                          f'has {left} left: after them its last weights hold, and rows may come '
-                          'round again. Make it with more steps')
+    if planned is None: _warn_if_too_long(self.dls.train, n_epoch)
     return Learner.fit(self, n_epoch, lr, wd, cbs, **kwargs)
 
 # %% ../nbs/11_verbs.ipynb #676981af
@@ -251,7 +272,8 @@ def to_fp16(self:CPTLearner,
     if device != 'cuda':
         raise ValueError(f'float16 needs a CUDA device, and this Learner trains on {device!r}; '
                          'use to_bf16(), which works on every device')
-    if getattr(self.model, 'head', None) is not None and hasattr(self.model, 'logits_at_once'):
+    has_head = getattr(self.model, 'head', None) is not None
+    if has_head and hasattr(self.model, 'logits_at_once'): # its logits are lazy
         raise ValueError('float16 scales the loss before the backward pass, and logits in chunks '
                          'have taken their gradient by then; use to_bf16()')
     self.to_fp32()
