@@ -64,6 +64,7 @@ def _callbacks(model, mixture, batches, probe, guarded, clip, bf16):
         ours.append(AccumulateTargets(batches*mixture.bs//mixture.world, mixture.world))
     return ours
 
+# %% ../nbs/04_learner.ipynb #dd045e83
 def _decays(model, splitter, wd):
     "Return the weight decay of each group of parameters; vectors have none."
     if splitter is decay_groups: return [wd, 0.]
@@ -78,6 +79,34 @@ def usual_rate(
     if not is_hugging_face(getattr(model, 'base', model)): return 1e-3
     frozen = any(not p.requires_grad for p in model.parameters())
     return 3e-4 if frozen else 3e-5
+
+# %% ../nbs/04_learner.ipynb #1b410747
+def _check_parts(model, mixture, valid):
+    "Raises TypeError for parts of the wrong kind, and warns if validation rows are trained on."
+    if not isinstance(mixture, Mixture):
+        raise TypeError(f"mixture: give a Mixture, not a {type(mixture).__name__}")
+    if isinstance(model, type):
+        raise TypeError(f"model: give an instance, such as {model.__name__}(...), not the class")
+    check_list(valid, 'valid')
+    warn_if_trained_on(mixture.sources, valid)
+
+def _opened(model, tokenizer, options, device, bf16):
+    "Prepare the model for training. A Hugging Face model may be given by its name or folder."
+    if not is_hugging_face(model): return _plain_model(model, tokenizer, *options)
+    from cptlib.models.adapter import open_for_training
+    return open_for_training(model, tokenizer, *options, device, bf16)
+
+# %% ../nbs/04_learner.ipynb #6c4ebfd4
+def _between_validations(steps, every, n):
+    "Batches between two validations, in whole optimizer steps of n batches."
+    if every is None: every = math.ceil(steps/5)
+    return n*even_passes(steps//n, math.ceil(every/n))
+
+def _loaders(model, mixture, valid, every, rows, device, workers):
+    "The loaders of a mixture: training rows, and so many validation rows per source."
+    if rows is None: rows = max(32, 2**15//mixture.row_len)
+    twice = 2*mixture.bs//mixture.world # without gradients there is room for more rows
+    return mixture.dls(valid, every, rows, device, workers, twice, objective_of(model))
 
 # %% ../nbs/04_learner.ipynb #05d6a021
 def cpt_learner(
@@ -104,13 +133,7 @@ def cpt_learner(
     **kwargs, # more arguments of `Learner`
 )->CPTLearner:
     "Make a `Learner` for continued pre-training. Raises ValueError if its parts do not match."
-    if not isinstance(mixture, Mixture):
-        raise TypeError(f"mixture: give a Mixture, not a {type(mixture).__name__}")
-    if isinstance(model, type):
-        raise TypeError(f"model: give an instance, such as {model.__name__}(...), not the class")
-    check_list(valid, 'valid')
-    warn_if_trained_on(mixture.sources, valid)
-
+    _check_parts(model, mixture, valid)
     wd = as_number(wd, 'wd', 0)
     if lr is not None: lr = as_number(lr, 'lr', 0)
     if clip is not None: clip = as_number(clip, 'clip', 0, between=True)
@@ -121,20 +144,14 @@ def cpt_learner(
     device = device or default_device()
     bf16 = bf16_helps(device) if bf16 is None else bf16
     options = adapter, bits, checkpointing, compile
-    if is_hugging_face(model):
-        from cptlib.models.adapter import open_for_training
-        model = open_for_training(model, tokenizer, *options, device, bf16)
-    else: model = _plain_model(model, tokenizer, *options)
+    model = _opened(model, tokenizer, options, device, bf16)
     if lr is None: lr = usual_rate(model)
     check_weights(model, rounds=kwargs.get('opt_func') is adamw_bf16)
     check_model(model, [*mixture.sources, *valid])
 
-    if every is None: every = math.ceil(mixture.steps/5)
-    every = n*even_passes(mixture.steps//n, math.ceil(every/n))
+    every = _between_validations(mixture.steps, every, n)
     ours = _callbacks(model, mixture, n, probe, guarded, clip, bf16)
-    if rows is None: rows = max(32, 2**15//mixture.row_len)
-    twice = 2*mixture.bs//mixture.world # without gradients there is room for more rows
-    dls = mixture.dls(valid, every, rows, device, workers, twice, objective_of(model))
+    dls = _loaders(model, mixture, valid, every, rows, device, workers)
     splitter = kwargs.pop('splitter', decay_groups)
     decays = _decays(model, splitter, wd)
     args = dict(loss_func=next_token_loss, opt_func=adamw, lr=lr, wd=decays) | kwargs
@@ -159,14 +176,35 @@ def _halted(self:Learner, mixture, resume)->Halt:
     mixture.step = halt.step
     return halt
 
+def _began(mixture, halt, checkpoint):
+    "Step of the mixture at which the fit began, before any interrupt."
+    if halt: return halt.start
+    saved = checkpoint.fit_start() if checkpoint and _found(checkpoint) else None
+    return mixture.step if saved is None else saved
+
+# %% ../nbs/04_learner.ipynb #d0fc0f40
 def _same_rates(halt, given):
     "Arguments of `lr_schedule`: those given, else those of the fit that is continued."
     usual = dict(lr=None, shape='cosine', warmup=.05)
-    rates = (halt.rates if halt else usual) | {k: v for k, v in given.items() if v is not None}
+    given = {k: v for k, v in given.items() if v is not None}
+    rates = (halt.rates if halt else usual) | given
     if halt and rates != halt.rates:
         warnings.warn(f"the interrupted fit had {halt.rates}, from here on it is {rates}: "
                       "the learning rate may jump")
     return rates
+
+# %% ../nbs/04_learner.ipynb #5e9bf0cf
+def _fit_or_halt(learn, course, passes):
+    "Train for some passes. If they end early, keep in `learn` what is needed to continue."
+    gradients = torch.is_grad_enabled()
+    try: learn.fit(passes)
+    except BaseException as error:
+        torch.set_grad_enabled(gradients) # an interrupt may have left a validation without
+        for cb in learn.cbs: # such as an average in the model, or autocast
+            if hasattr(type(cb), 'leave'): cb.leave()
+        learn._halt = course.halt(error)
+        raise
+    learn._halt = None
 
 # %% ../nbs/04_learner.ipynb #51cf9129
 @patch
@@ -187,13 +225,11 @@ def fit_cpt(self:Learner,
     mixture, every = loader.mixture, len(loader)
     if resume is None: resume = first_callback([*self.cbs, *cbs], Checkpoint)
     halt = self._halted(mixture, resume)
-    if halt: start = halt.start
-    else: start = resume.fit_start() if resume and _found(resume) else None
-    if start is None: start = mixture.step
+    start = _began(mixture, halt, resume)
     passes = math.ceil((mixture.steps - start)/every)
     if halt and halt.every != every: halt.epoch, halt.done = divmod(halt.step - start, every)
-    finished = halt.epoch >= passes if halt else start >= mixture.steps
-    if finished:
+    done = halt.epoch if halt else 0
+    if done >= passes:
         raise ValueError(f"the mixture has served all of its {mixture.steps} steps; "
                          "make one with more steps to train on")
 
@@ -203,16 +239,7 @@ def fit_cpt(self:Learner,
     schedule = lr_schedule(peak, rates['shape'], rates['warmup'])
     course = Course(mixture, start, every, passes, rates, halt)
     cbs = [course, ParamScheduler(dict(lr=schedule)), *cbs]
-    gradients = torch.is_grad_enabled()
-    with self.added_cbs(cbs), after_this_step(course):
-        try: self.fit(passes - (halt.epoch if halt else 0))
-        except BaseException as error:
-            torch.set_grad_enabled(gradients) # an interrupt may have left a validation without
-            for cb in self.cbs: # such as an average in the model, or autocast
-                if hasattr(type(cb), 'leave'): cb.leave()
-            self._halt = course.halt(error)
-            raise
-        self._halt = None
+    with self.added_cbs(cbs), after_this_step(course): _fit_or_halt(self, course, passes - done)
     if course.asked: raise KeyboardInterrupt # it came after the last batch
 
 # %% ../nbs/04_learner.ipynb #1cdb77a0
