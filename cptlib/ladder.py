@@ -53,7 +53,7 @@ def rank_p(
 )->float: # p-value
     "Compute how often shuffled names agree as well with the mean of `top`, over all seeds."
     scores, of_top = np.asarray(scores, float), np.asarray(top, float).mean(0)
-    # which of two things is ahead, for all pairs [things, things]: 1, -1, or between if seeds differ
+    # [things, things]: which of two is ahead, 1 or -1, or between if the seeds differ
     each = np.sign(scores[:, :, None] - scores[:, None]).mean(0)
     wanted = np.sign(of_top[:, None] - of_top)
     found = (each*wanted).sum()
