@@ -114,7 +114,8 @@ def agreement(self:Ladder,
 )->pd.DataFrame: # one row a size: 'tau', 'tau ±', 'lost', 'lost ±', 'p', 'best', 'seeds'
     """How well a run of each size agrees with the top, and what trusting it loses.
 
-    'lost' is the score on the top rung of its best recipe, below that of the best there.
+    'lost' is the score on the top rung of its best recipe, below that of the best there. The
+        best there is chosen from noisy means, so 'lost' is above 0 even where all are equal.
     'p' is of `rank_p`, adjusted (Holm) over the smaller sizes."""
     *smaller, largest = self.sizes
     top = self.scores(largest)
@@ -186,7 +187,7 @@ def _sentence(size, row, top):
     tau = f'{row.tau:.2f} ± {row["tau ±"]:.2f}'
     if size == top:
         return (f'One seed of size {top} agrees with its other seeds at {tau}; '
-                'no smaller run can be expected to do better.')
+                'a rough yardstick for the smaller ones.')
     return (f'One run of size {size} ranks the recipes as {top} does at {tau}. '
             f'Its best recipe loses {row.lost:.4f} of accuracy there.')
 
