@@ -208,9 +208,11 @@ _TIMED = re.compile(rf'([A-Za-z][A-Za-z_/]*(?: [A-Za-z_]+)?)\s*[:=]?\s*({_NUMBER
 _TORCHTUNE = re.compile(rf'(?:^|[\s:\]])(\d+)\|(\d+)\|Loss: ({_NUMBER})')
 _BRACES = re.compile(r'\{[^{}]*\}')
 
+_AGAIN = re.compile(r' \(column \d+\)$') # what tells a column from one of the same name
+
 def _plain(name):
     "Normalize a name: lower case, without the run name and punctuation."
-    without_run = str(name).split(' - ')[-1]
+    without_run = _AGAIN.sub('', str(name)).split(' - ')[-1]
     return re.sub('[^a-z0-9]+', '_', without_run.lower()).strip('_')
 
 def _of_dictionary(text):
@@ -246,16 +248,25 @@ def _cells(lines, delimiter):
     width = lines[0].count(delimiter) + 1
     simple = all(line.count(delimiter) == width - 1 and '"' not in line for line in lines)
     if not simple:
-        header, *body = csv.reader(lines, delimiter=delimiter)
+        usual = csv.field_size_limit(2**31 - 1) # a sample of generated text may be long
+        try: header, *body = csv.reader(lines, delimiter=delimiter)
+        finally: csv.field_size_limit(usual)
         return list(zip(header, zip_longest(*body)))
     flat = delimiter.join(lines).split(delimiter) # ten times as fast as a list per line
     return [(flat[k], flat[width + k::width]) for k in range(width)]
+
+def _by_name(cells):
+    "Make {name: texts}. A name that is already taken gets the number of its column."
+    columns = {}
+    for k, (name, texts) in enumerate(cells, 1):
+        columns[f'{name} (column {k})' if name in columns else name] = texts
+    return columns
 
 def _from_table(lines):
     "Read the columns of a table with a header, or of one number per line."
     if _number(lines[0]) is not None: return dict(loss=lines)
     delimiter = max(',;\t', key=lines[0].count)
-    columns = dict(_cells(lines, delimiter))
+    columns = _by_name(_cells(lines, delimiter))
     if delimiter != ',' and any(',' in line for line in lines[1:]):
         columns = {name: [text and _decimal_point(text) for text in texts]
                    for name, texts in columns.items()}
@@ -282,9 +293,18 @@ class _File(NamedTuple):
     state: dict # the whole file if it is the state of the Trainer, else empty
     notes: list = [] # what could not be read
 
+_GZIP = b'\x1f\x8b' # how each member of a gzip file begins
+
 def _unzipped(data):
-    "Decompress gzip, also if its end is missing."
-    return zlib.decompressobj(31).decompress(data) if data[:2] == b'\x1f\x8b' else data
+    "Decompress all members of gzip, also if the end is missing. Return the content and notes."
+    if not data.startswith(_GZIP): return data, []
+    parts = []
+    while data.startswith(_GZIP):
+        member = zlib.decompressobj(31)
+        parts.append(member.decompress(data))
+        data = member.unused_data
+    notes = [] if member.eof else ['The end of the compressed file is missing.']
+    return b''.join(parts), notes
 
 def _as_text(data):
     "Decode the text of a file. Raises ValueError if there is none."
@@ -311,7 +331,12 @@ def _read_json(text, lines, strict):
 
 def _read_file(path):
     "Read the `_File` at `path`."
-    data = _unzipped(path.read_bytes())
+    data, notes = _unzipped(path.read_bytes())
+    file = _read_data(path, data)
+    return file._replace(notes=[*notes, *file.notes])
+
+def _read_data(path, data):
+    "Read the `_File` with the content `data`."
     if 'tfevents' in path.name:
         rows, broken = _read_events(data)
         notes = [f'Broken records left out: {broken}.'] if broken else []
@@ -643,6 +668,15 @@ def _series(table, picked):
         if want == 'loss' or np.isfinite(values).all(): series[want] = values
     return series
 
+def _rising(table, progress):
+    "Turn a table around if its column `progress` falls to the end, as in some exports."
+    if progress is None: return table
+    values, present = table[progress]
+    told = values[present]
+    falls = len(told) > 2 and (np.diff(told) <= 0).all() and told[-1] < told[0]
+    if not falls: return table
+    return {name: _Column(*(part[::-1] for part in column)) for name, column in table.items()}
+
 def _take(series, index):
     "Return the points of a series at `index`."
     return {want: values[index] for want, values in series.items()}
@@ -900,10 +934,20 @@ def _about_points(log, number, length, left_out):
     return (f'A loss for every {every} steps: the size of a step down and its p-value hold, '
             f'but where within {every} steps it happened cannot be told.{straddling}')
 
+def _about_holes(log, number):
+    "Say which epochs of a `Log` have no loss; else an empty string."
+    jumps = np.diff(number)
+    missing = int((jumps - 1)[jumps > 1].sum())
+    if not missing: return ''
+    step = log.step[1:][jumps > 1][0]
+    where = f'before step {step}' if missing == 1 else f'the first before step {step}'
+    return (f'Epochs without a loss: {missing}, {where}. '
+            'A step down across such a hole is the sum of those at several boundaries.')
+
 def _about(log, columns, number, length, left_out):
     "Write the notes on a `Log`."
     notes = [_about_epochs(log, columns, number, length),
-             _about_points(log, number, length, left_out)]
+             _about_points(log, number, length, left_out), _about_holes(log, number)]
     if _looks_smoothed(log):
         notes.append('The losses look smoothed: that shrinks a step down and can fake one. '
                      'Log the raw loss of every step.')
@@ -978,6 +1022,7 @@ def _as_log(file, steps_per_epoch, column, run):
     table = _without_summary(_table(file.rows))
     columns = _columns(table, column)
     picked = columns.picked
+    table = _rising(table, picked['step'] or picked['epoch'])
     points, rows, notes = _points(table, picked, run)
     points, broken_notes = _cut(points)
     losses, zero_notes = _without_zeros(points['loss'], file.state)
