@@ -167,7 +167,9 @@ def _from_record(path, title):
 def _from_trainer(path, folder, title):
     "The report on a run that nobody watched, from its trainer_state.json at `path`."
     state = _json(path)
-    if 'log_history' not in state: raise ValueError(f'{path} is no state of a Trainer')
+    rows = state.get('log_history') if isinstance(state, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f'{path} is no state of a Trainer')
     model = _newest(folder, 'config.json')
     findings = [check(state) for check in (check_losses, check_epoch_length, check_logged_rate)]
     findings += [_clunk(path), check_special(model.parent if model else folder)]
