@@ -10,11 +10,13 @@ __all__ = ['CHATML', 'TOO_LONG', 'CHATS_AT_ONCE', 'BadChat', 'as_messages', 'che
 
 # %% ../../nbs/data/12_chats.ipynb #175c34c5
 import hashlib
+import inspect
 import json
 import warnings
 from collections import Counter
 from functools import cached_property, partial
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +24,7 @@ from fastcore.basics import patch
 
 from .disk import NO_TARGET, RowWriter, clear_state, load_state, mark
 from .packing import Layout
-from .prepare import Saver, prepare, tell_continued
+from .prepare import Saver, as_dataset, prepare, tell_continued
 from .source import Source
 from .text import Tokenizer, as_name, as_number, tokenizer_fingerprint
 
@@ -33,9 +35,16 @@ class BadChat(ValueError):
 _ROLES = dict(human='user', gpt='assistant', bot='assistant', model='assistant',
               observation='tool', function_call='assistant')
 
+def _checked(text):
+    "Return a text. Raises BadChat for half of a pair of surrogates, which JSON can hold."
+    try: text.encode()
+    except UnicodeEncodeError: raise BadChat('text that is not Unicode') from None
+    return text
+
 def _text_of(content):
     "Return the content of a message as text. Parts that are texts are joined."
-    if content is None or isinstance(content, str): return content
+    if content is None: return None
+    if isinstance(content, str): return _checked(content)
     if not isinstance(content, (list, tuple)):
         raise BadChat(f'content of type {type(content).__name__}')
     kinds = {part.get('type') for part in content if isinstance(part, dict)}
@@ -43,7 +52,7 @@ def _text_of(content):
     if not all(isinstance(part, dict) for part in content): raise BadChat('content of mixed types')
     texts = [part.get('text') or '' for part in content]
     if not all(isinstance(text, str) for text in texts): raise BadChat('content of mixed types')
-    return ''.join(texts)
+    return _checked(''.join(texts))
 
 def _message(m):
     "Return a message with the usual names of keys and roles."
@@ -330,6 +339,7 @@ def fit(
 
 # %% ../../nbs/data/12_chats.ipynb #5e39382f
 _WAYS_OUT = { # words in a reason -> what to do
+    'not Unicode': 'correct how it was read or cut: it holds half of a surrogate pair',
     'content with': 'take out what is not text, or leave out such data',
     'system message': 'join them into one, at the beginning',
     'in a row': 'join the turns of one speaker',
@@ -520,10 +530,23 @@ def _write_chats(folder, name, records, template, row_len, too_long, apart):
                  targets=counts.targets, marked=True, apart=apart)
     return meta, read.digest.hexdigest()
 
+def _conversations(name, chats, split):
+    """Find the conversations in what was given, to read them twice.
+
+    Raises ValueError if it has several splits, or holds no conversations."""
+    has_keys = hasattr(chats, 'keys')
+    is_stored = isinstance(chats, (str, Path)) or inspect.isgeneratorfunction(chats)
+    has_splits = has_keys and all(hasattr(part, 'column_names') for part in chats.values())
+    if is_stored or has_splits or split is not None: chats = as_dataset(name, chats, split)
+    elif has_keys or not hasattr(chats, '__iter__'):
+        raise ValueError(f'Source {name!r}: {type(chats).__name__} holds no conversations; give a '
+                         'list of them, a dataset, or a file')
+    return list(chats) if iter(chats) is chats else chats
+
 @patch(cls_method=True)
 def from_chats(cls:Source,
     name:str, # name of the source
-    chats, # conversations in any form of `as_messages`: a list, or a `datasets.Dataset`
+    chats, # in any form of `as_messages`: a list, a dataset, its splits, a file or folder
     tokenizer, # the model's
     path, # folder to make
     row_len:int, # tokens that the model reads in a row
@@ -532,6 +555,7 @@ def from_chats(cls:Source,
     too_long:str='turns', # what to do with a longer conversation: 'turns', 'end', 'drop', 'refuse'
     apart:bool=True, # keep the conversations of a row apart: attention stays inside each
     overwrite:bool=False, # replace a source at `path` that differs?
+    split:str=None, # which split, if there are several
 )->Source:
     """Make a source from conversations, with the answers as targets.
 
@@ -541,7 +565,7 @@ def from_chats(cls:Source,
     row_len = as_number(row_len, f'Source {name!r}: row_len', 1, whole=True)
     as_name(too_long, TOO_LONG, 'too_long')
     apart = bool(apart)
-    if iter(chats) is chats: chats = list(chats) # we read it twice
+    chats = _conversations(name, chats, split)
     content = partial(_records_hash, chats)
     want = dict(name=name, made='chats', row_len=row_len, content=content, loss_on=loss_on,
                 tokenizer=tokenizer_fingerprint(template.tok), template=template.template,
