@@ -523,6 +523,8 @@ def _from_disk(name, path):
                          f'of the kinds {", ".join(_BUILDERS)}')
     builder = next(iter(kinds))
     fitting = [str(f) for f in files if builder in {_BUILDERS.get(s) for s in f.suffixes}]
+    if not any(Path(f).stat().st_size for f in fitting):
+        raise ValueError(f'Source {name!r}: {path} is empty; give a file with at least one row')
     if path.is_dir() and builder != 'text': return datasets.load_dataset(str(path))
     return datasets.load_dataset(builder, data_files=fitting, split='train')
 
