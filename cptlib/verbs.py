@@ -34,6 +34,8 @@ from .models.metrics import logits_of
 from .optim import decay_groups, depth_groups, parameter_depths
 
 # %% ../nbs/11_verbs.ipynb #d99748d5
+_OF_BATCH = 'pred', 'loss', 'loss_grad', '_rows' # set anew in each batch
+
 class CPTLearner(Learner):
     "A fastai `Learner` whose verbs work with a mixture and with lazy logits."
     def __repr__(self):
@@ -43,6 +45,11 @@ class CPTLearner(Learner):
         model = f'{type(self.model).__name__} of {sum(sizes):,} parameters, {share} trained'
         names = ', '.join(cb.name for cb in self.cbs.sorted('order'))
         return f'{model}\n{self.dls}\ncallbacks: {names}'
+
+    def __getstate__(self):
+        "What a copy or a pickle holds: all but the last batch, which may hang on its gradients."
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in _OF_BATCH}
 
     def _do_epoch_validate(self, ds_idx=1, dl=None):
         "One pass without training. Training rows that it reads are served again."
