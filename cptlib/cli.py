@@ -17,11 +17,17 @@ from pathlib import Path
 from fastcore.script import call_parse
 
 # %% ../nbs/08_cli.ipynb #fe294b29
+def _no_name(option, path):
+    "Return why a file cannot have this name, or None."
+    try:
+        if Path(path).is_dir(): return f'{option} {path}: this is a folder; give a file'
+    except OSError as e: return f'{option} {path}: {e.strerror}; give another file'
+
 def _obstacle(out, json, seed, threads):
     "Return why these arguments cannot work, or None. Makes the folders."
     if threads is not None and threads < 1: return f'--threads {threads}: give 1 or more'
     if not 0 <= seed < 2**32: return f'--seed {seed}: give a number from 0 to {2**32 - 1}'
-    if json and Path(json).is_dir(): return f'--json {json}: this is a folder; give a file'
+    if json and (why := _no_name('--json', json)): return why
     folders = {'--out': out, '--json': json and Path(json).parent}
     for option, folder in folders.items():
         if not folder: continue
@@ -122,7 +128,7 @@ def _no_file(out, json):
     "Return why these files cannot be written, or None."
     for option, path in {'--out': out, '--json': json}.items():
         if not path: continue
-        if Path(path).is_dir(): return f'{option} {path}: this is a folder; give a file'
+        if why := _no_name(option, path): return why
         parent = Path(path).parent
         if not parent.is_dir():
             return f'{option} {path}: there is no folder {parent}; make it first'
@@ -131,7 +137,7 @@ def _no_file(out, json):
 @call_parse
 def clunk(
     file:str, # trainer_state.json, CSV, JSON, TensorBoard file, console text, or their folder
-    out:str='clunk.png', # File for the picture
+    out:str='clunk.png', # File for the picture; without an ending, .png is added
     steps_per_epoch:int=None, # Steps in an epoch, if the log does not tell
     column:str=None, # Name of the training loss, if it is not one of the usual names
     alpha:float=0.01, # Accepted probability of a false alarm
@@ -146,6 +152,7 @@ def clunk(
     if why := _no_file(out, json):
         print(f'cpt-clunk: {why}', file=sys.stderr)
         sys.exit(2)
+    if not Path(out).suffix: out = f"{out.rstrip('.')}.png"
     try:
         log = read_log(file, steps_per_epoch, column, run)
         report = log.detect(alpha)
