@@ -111,8 +111,11 @@ def first_tokens(
 
 # %% ../../nbs/models/09_self_replay.ipynb #0f3c1cfe
 def _starts(model, tokenizer, begin, starts, n, row_len, seed):
-    "Token ids that each of `n` rows begins with. Raises ValueError for texts that do not fit."
+    "Token ids that each of `n` rows begins with. Raises ValueError for those that do not fit."
     if starts is None:
+        if len(begin) >= row_len:
+            raise ValueError(f'row_len is {row_len}, and a row begins with {len(begin) + 1} tokens; '
+                             f'give row_len={len(begin) + 1} or more')
         avoid = [tokenizer.eot_id] if tokenizer.eot_id is not None else []
         first = first_tokens(model, begin, n, tokenizer.vocab_size, seed, avoid)
         return [[*begin, int(t)] for t in first]
@@ -327,6 +330,7 @@ def draw_turns(
     temperature:float=1., # lower = prefer likely tokens more
     top_p:float=1., # draw only from the most likely tokens with this share of the probability
     generator:torch.Generator=None, # where draws come from
+    given:int=0, # the last tokens of each prompt that belong to its turn already
 )->list: # for each prompt (text, mean log-probability); None for a turn that is not used
     "Let a model write one turn of each chat."
     ends, begins = _ends(tokenizer, end), [len(p) for p in prompts]
@@ -343,26 +347,25 @@ def draw_turns(
             turns.append(None)
             continue
         score = log_p[begin:stop + 1].mean().item()
-        turns.append((tokenizer.decode(row[begin:stop]).strip(), score))
+        text = tokenizer.decode(row[begin - given:stop]) # at once: a token's space may depend on it
+        turns.append((text.strip(), score))
     return turns
 
 # %% ../../nbs/models/09_self_replay.ipynb #36e10f29
-def _ask_itself(model, tok, turns, draw, n, batch):
-    "Let a model write questions."
-    first = first_tokens(model, turns.question, n, tok.vocab_size, batch, tok.control_tokens)
-    asked = draw([[*turns.question, int(t)] for t in first], turns.asked)
-    questions = []
-    for t, turn in zip(first, asked):
-        if turn is not None: questions.append(tok.decode([t]).lstrip() + turn[0])
-    return [q for q in questions if q.strip()]
+def _ask_itself(first, turns, draw):
+    "Let a model write questions that begin with these tokens."
+    asked = draw([[*turns.question, int(t)] for t in first], turns.asked, given=1)
+    return [turn[0] for turn in asked if turn is not None and turn[0]]
 
-def _drawn_chats(model, template, turns, how, given, n, batch, max_new):
-    "Draw a batch of chats: dictionaries with the messages and the answer's likelihood."
+def _drawn_chats(model, template, turns, how, batch, max_new, questions=None, first=None):
+    """Draw a batch of chats: dictionaries with the messages and the answer's likelihood.
+
+    They answer `questions`, or the model's own, which begin with the tokens `first`."""
     tok, device = template.tok, next(model.parameters()).device
     generator = how.generator(device, batch)
     draw = partial(draw_turns, model, tok, max_new=max_new, temperature=how.temperature,
                    top_p=how.top_p, generator=generator)
-    questions = _ask_itself(model, tok, turns, draw, n, batch) if given is None else given
+    if questions is None: questions = _ask_itself(first, turns, draw)
     messages = [[dict(role='user', content=q)] for q in questions]
     if not messages: return []
     answers = draw([_ids(tok, template.text(m, prompt=True)) for m in messages], turns.answered)
@@ -441,11 +444,15 @@ def own_chats(
     if questions is not None: want['questions'] = questions
     about = json.dumps(want, sort_keys=True)
     if found := _existing_chats(path, about, overwrite): return found
+    given = dict(questions=questions)
+    if questions is None:
+        given = dict(first=first_tokens(model, turns.question, how.n, template.tok.vocab_size,
+                                        how.seed, template.tok.control_tokens))
     with new_folder(path, overwrite, about) as folder:
         growing = _Growing(folder, ['drawn'])
         for batch, first, stop in _batches(growing, how.n, how.bs, how.name, 'chats'):
-            given = None if questions is None else questions[first:stop]
-            drawn = _drawn_chats(model, template, turns, how, given, stop - first, batch, max_new)
+            some = {what: values[first:stop] for what, values in given.items()}
+            drawn = _drawn_chats(model, template, turns, how, batch, max_new, **some)
             lines = ''.join(json.dumps(chat) + '\n' for chat in drawn)
             growing.add(stop, drawn=np.frombuffer(lines.encode(), np.uint8))
         growing.close()
@@ -471,6 +478,15 @@ def _dtypes(k, vocab_size):
     "Types of ids and log-probabilities on disk."
     return '<u2' if vocab_size <= 2**16 else '<u4', '<f4' if k == vocab_size else '<f2'
 
+_LOGITS = 2**25 # at a time: 128 MiB in float32, of which `top_log_p` makes a few copies
+
+def _top_in_pieces(logits, k, vocab):
+    "`top_log_p` of all positions [positions, ...], some positions at a time."
+    if hasattr(logits, 'pieces'): pieces = (some for _, some in logits.pieces())
+    else: pieces = logits.flatten(0, 1).split(max(_LOGITS//logits.shape[-1], 1))
+    tops = [top_log_p(some[:, :vocab], k) for some in pieces]
+    return [torch.cat(parts) for parts in zip(*tops)]
+
 def _write_predictions(folder, source, model, k, vocab, bs, content):
     "Write ids and log-probabilities of all rows, batch by batch."
     growing = _Growing(folder, ['ids.bin', 'log_p.bin'])
@@ -478,7 +494,7 @@ def _write_predictions(folder, source, model, k, vocab, bs, content):
     for _, first, stop in _batches(growing, len(source), bs, f'predictions of {source.name}', 'rows'):
         *inputs, _ = read_rows(source, np.arange(first, stop), device)
         with evaluating(model), torch.no_grad():
-            ids, log_p = top_log_p(logits_of(model(*inputs), whole=True)[..., :vocab], k)
+            ids, log_p = _top_in_pieces(logits_of(model(*inputs)), k, vocab)
         growing.add(stop, **{'ids.bin': ids.cpu().numpy().astype(ids_type),
                              'log_p.bin': log_p.cpu().numpy().astype(log_p_type)})
     growing.close()
