@@ -9,6 +9,7 @@ __all__ = ['kl_to_known', 'known_divergence', 'KeepPredictions', 'interpolate']
 
 # %% ../../nbs/callback/19_keep.ipynb #bc976c54
 import copy
+import warnings
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from torch.utils.checkpoint import checkpoint
 from .core import LeanCallback
 from .speed import Bfloat16
 from .steps import refuse_accumulation
+from ..data.loader import evenly, read_rows
 from ..data.text import as_number
+from ..models.check import evaluating, model_vocabulary
 from ..models.metrics import logits_of
 from ..models.self_replay import Predictions
 
@@ -69,6 +72,36 @@ def _source_name(predictions, mixture):
     raise ValueError(f'KeepPredictions: source {name!r} has other rows than its predictions '
                      f'in {predictions.path}; make them again with Predictions.of')
 
+# %% ../../nbs/callback/19_keep.ipynb #329bd67f
+_APART = .1 # nats; ten times what rounding makes of equal predictions
+
+def _check_vocabulary(model, predictions):
+    "Raises ValueError for predictions of tokens that a model does not have."
+    vocab = model_vocabulary(model)
+    if vocab is None or predictions.vocab_size <= vocab: return
+    raise ValueError(f'KeepPredictions: {predictions.path} has predictions of '
+                     f'{predictions.vocab_size:,} tokens, and the model has {vocab:,} tokens; '
+                     'make them with the model that you train')
+
+def _apart(model, source, predictions):
+    "How far a model is from its predictions on four rows, nats; NaN if they have no targets."
+    rows, device = evenly(len(source), 4), next(model.parameters()).device
+    *inputs, y = read_rows(source, rows, device)
+    ids, log_p = predictions.take(rows, device=device)
+    scored = y >= 0
+    with evaluating(model), torch.no_grad():
+        pred = logits_of(model(*inputs))
+        total = known_divergence(pred, scored, ids[scored], log_p[scored])
+    return (total/scored.sum()).item()
+
+def _warn_if_apart(model, source, predictions):
+    "Warn unless a model predicts what is stored."
+    apart = _apart(model, source, predictions)
+    if not apart > _APART: return
+    warnings.warn(f'KeepPredictions: before the first step, the model is {apart:.2f} nats away '
+                  f'from the predictions in {predictions.path}; if you did not mean to hold it to '
+                  'another model, make them with the model that you train')
+
 # %% ../../nbs/callback/19_keep.ipynb #c232a417
 class KeepPredictions(LeanCallback):
     "Add to the loss how far the model has moved from stored predictions, on their rows alone."
@@ -78,11 +111,15 @@ class KeepPredictions(LeanCallback):
         predictions, # `Predictions` of the starting model for a source, or a list of them
         weight:float=1., # weight of the divergence beside the cross-entropy
     ):
-        """Raises ValueError for a weight below 0, and in `fit` for predictions whose source is not
-        in the mixture or has changed, and beside fastai's `GradientAccumulation`."""
+        """Raises ValueError for a weight below 0 and for no predictions. In `fit` also for
+        predictions whose source is not in the mixture or has changed, or of more tokens than the
+        model has, and beside fastai's `GradientAccumulation`."""
         weight = as_number(weight, 'weight', 0)
         several = isinstance(predictions, (list, tuple))
         self.predictions = list(predictions) if several else [predictions]
+        if not self.predictions:
+            raise ValueError('KeepPredictions has no predictions to keep; give those of a source, '
+                             'or leave it out')
         for p in self.predictions:
             if isinstance(p, Predictions): continue
             raise ValueError(f'KeepPredictions: {p!r:.60} is no Predictions; make it with '
@@ -96,6 +133,10 @@ class KeepPredictions(LeanCallback):
         self.known = {mixture.names.index(n): p for n, p in zip(names, self.predictions)}
         self.sums = torch.zeros(2, device=next(self.model.parameters()).device)
         refuse_accumulation(self)
+        for source, predictions in self.known.items():
+            _check_vocabulary(self.model, predictions)
+            if mixture.step: continue # resumed, or fitted before: it should have moved
+            _warn_if_apart(self.model, mixture.sources[source], predictions)
 
     def after_loss(self):
         y, ids, total = self.yb[0], self.dl.ids, 0.
@@ -135,6 +176,10 @@ def interpolate(
     "Average trained weights with the start. Raises ValueError for models of other parameters."
     weight = as_number(weight, 'weight', 0, 1)
     now, was = dict(model.named_parameters()), dict(start.named_parameters())
+    for one, other in ((now, was), (was, now)):
+        if {f'model.{name}' for name in one} != set(other): continue
+        raise ValueError('one model is wrapped, such as in CausalLM, and the other is not; '
+                         'give both alike')
     if differ := set(now) ^ set(was):
         raise ValueError(f'the models have different parameters, such as {sorted(differ)[0]}; '
                          'merge adapters into their model first')
