@@ -22,6 +22,7 @@ from .core import LeanCallback
 from ..data.history import History
 from ..data.loader import ValidLoader, evenly, read_rows
 from ..data.schedule import COLORS
+from ..data.streams import source_of
 from ..data.text import as_names, as_number, as_state
 from ..models.check import evaluating
 from ..models.metrics import SourceStats, logits_of
@@ -168,7 +169,12 @@ def _check_sources(self:Retain):
     if not isinstance(valid, ValidLoader):
         raise ValueError("Retain needs a mixture's loaders; "
                          "make the DataLoaders with mixture.dls(...)")
-    names = self.mixture.schedule.names
+    names, of_mixture = self.mixture.schedule.names, self.mixture.names
+    halves = {source_of(n, of_mixture)[0] for n in names} - set(names)
+    for n in self.sources or ():
+        if source_of(str(n), of_mixture)[0] not in halves: continue
+        raise ValueError(f"Retain cannot guard {n!r}, for its source is curated: its two halves "
+                         "have weights of their own; guard others, or do not curate it")
     if not as_names(self.sources, names, 'source', 'Retain'):
         raise ValueError("Retain guards no source: name the sources that are to be kept, "
                          "or leave Retain out")
