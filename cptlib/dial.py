@@ -75,8 +75,11 @@ def fit_replay_curve(
     curves:int=4000, # how many to draw
     seed:int=0, # of the draws
 )->ReplayCurve:
-    "Fit the law to some runs. Raises ValueError for fewer than three different shares."
-    shares, lost = np.asarray(shares, float), np.asarray(lost, float)
+    """Fit the law to some runs.
+
+    Raises ValueError for fewer than three different shares, one outside 0 to 1, and NaN."""
+    shares = np.array([as_number(share, 'shares', 0, 1) for share in shares])
+    lost = np.array([as_number(change, 'lost') for change in lost])
     if len(np.unique(shares)) < 3:
         raise ValueError(f'shares {shares.tolist()}: the law has three parameters; '
                          'give three different shares or more')
@@ -132,6 +135,11 @@ class ReplayDial:
     noise:float=None # standard deviation of a run (default: from repeats, or 7 % of the range)
 
     def __post_init__(self):
+        "Raises ValueError for a run that is given twice, and for sources that are not measured."
+        for i, run in enumerate(self.runs):
+            if run not in self.runs[:i]: continue
+            raise ValueError(f'the run with share {run["share"]:g} and seed {run["seed"]} is given '
+                             'twice, and would pass for a repeat without noise; leave one out')
         names = list(self.runs[0]['change'])
         self.guarded = as_names(self.guarded, names, 'source', 'guarded')
         self.learned = [n for n in names if n not in self.guarded]
@@ -192,9 +200,15 @@ def _problem(curve, low, high):
     if np.isinf(low): return 'even replay alone would lose more; allow more, or lower the rate'
     if high > .1 and high > 4*max(low, .01) or np.isinf(high):
         most = 'all' if np.isinf(high) else f'{high:.0%}'
-        between = (max(low, .02)*min(high, 1))**.5
-        return f'anything from {low:.1%} to {most} fits the runs; add one at {between:.0%}'
+        between = 100*_in_widest_gap(curve.shares, max(low, .02), min(high, 1))
+        return f'anything from {low:.1%} to {most} fits the runs; add one at {between:.2g}%'
     return ''
+
+def _in_widest_gap(shares, low, high):
+    "The share, in the middle of the widest gap between runs from `low` to `high`, by logarithms."
+    edges = np.log([low, *sorted(s for s in shares if low < s < high), high])
+    widest = np.diff(edges).argmax()
+    return np.exp(edges[widest:widest + 2].mean())
 
 @patch
 def needed(self:ReplayDial,
@@ -309,8 +323,13 @@ def replay_dial(
 )->ReplayDial:
     """Make a few short runs, and find out how much replay keeps what a model knew.
 
-    Raises ValueError for fewer than three shares, and for sources that are not measured."""
+    Raises ValueError for fewer than three shares or one that is given twice, and for sources that
+    are not measured."""
     shares = [as_number(s, 'shares', 0, .999) for s in shares]
+    names = [f'{s:g}' for s in shares] # of their files
+    if twice := {n for n in names if names.count(n) > 1}:
+        raise ValueError(f'shares has {min(twice)} twice; for several runs of a share, give '
+                         'repeats=2 or more')
     if len(set(shares)) < 3:
         raise ValueError(f'shares {shares}: the law has three parameters; '
                          'give three different shares or more')
