@@ -58,8 +58,10 @@ class Drift:
         model:torch.nn.Module, # the same model after training, or another of its kind
     )->float: # nats per target
         "Compute the mean KL(start || now)."
-        pairs = zip(self._logits(model), self.known)
-        each = [kl_to_known(logits, *known) for logits, known in pairs]
+        each = []
+        for logits, known in zip(self._logits(model), self.known):
+            ids, log_p = (part.to(logits.device) for part in known) # a fit may move the model
+            each.append(kl_to_known(logits, ids, log_p))
         return torch.cat(each).mean().item()
 
 # %% ../nbs/13_transfer.ipynb #afd640f7
@@ -92,6 +94,7 @@ def measured_fit(
     check_measures(learn)
     valid = {source.name: source for source in learn.dls.valid.sources}
     as_names([learned], list(valid), 'source', 'learned')
+    learn.model.to(learn.dls.device) # as the fit will do
     drift = Drift(learn.model, valid[learned], rows)
     with learn.quietly(): learn.fit_cpt()
     found = before_and_after(learn.accuracy_tracker)
