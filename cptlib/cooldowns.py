@@ -47,7 +47,8 @@ class Cooldowns:
     measure:str='loss' # 'loss' (its fall in nats) or 'accuracy' (its rise)
 
     def __post_init__(self):
-        "Raises ValueError for an unknown measure or control, and for unequal numbers of tokens."
+        """Raises ValueError for an unknown measure or control, for unequal numbers of tokens, and
+        unless each candidate has the same seeds."""
         as_name(self.measure, ('loss', 'accuracy'), 'measure')
         self.candidates = list(dict.fromkeys(run['candidate'] for run in self.runs))
         as_names([self.control], self.candidates, 'candidate', 'control')
@@ -56,6 +57,15 @@ class Cooldowns:
         if len(tokens) > 1:
             raise ValueError(f'the decays read {tokens[0]:,} to {tokens[-1]:,} tokens; compare '
                              'decays of the same length')
+        seeds = self._seeds_of(self.control)
+        for name in self.candidates:
+            if (found := self._seeds_of(name)) == seeds: continue
+            raise ValueError(f'{name!r} has seeds {found} and {self.control!r} has {seeds}; decay '
+                             'from the same checkpoints with each candidate')
+
+    def _seeds_of(self, candidate):
+        "Seeds of the decays with a candidate."
+        return sorted(run['seed'] for run in self.runs if run['candidate'] == candidate)
 
     def changes(self,
         candidate:str, # name of a candidate
@@ -100,7 +110,7 @@ def _file_name(name, weights, steps, shape):
 
 def compare_cooldowns(
     make_learner, # function (seed) -> a new `Learner`, like the one that wrote the checkpoint
-    folders, # folder of a `Checkpoint`, or a list of them: one for each seed
+    folders, # folder of a `Checkpoint`, or several: {seed: folder}, or a list for seeds 0, 1, ...
     candidates:dict, # name -> {source: weight} or a `Schedule`; None = the mixture as it was
     steps:int, # steps of each decay
     control:str=None, # candidate to compare the others with (default: the first)
@@ -117,9 +127,10 @@ def compare_cooldowns(
     as_name(measure, ('loss', 'accuracy'), 'measure')
     control = next(iter(candidates)) if control is None else control
     as_names([control], list(candidates), 'candidate', 'control')
-    if not isinstance(folders, (list, tuple)): folders = [folders]
+    if not isinstance(folders, (dict, list, tuple)): folders = [folders]
+    by_seed = folders if isinstance(folders, dict) else dict(enumerate(folders))
     runs = []
-    for seed, folder in enumerate(folders):
+    for seed, folder in by_seed.items():
         for name, weights in candidates.items():
             def decay(): return cooled(make_learner(seed), folder, steps, weights, shape)
             stem = _file_name(name, weights, steps, shape)
