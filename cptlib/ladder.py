@@ -21,6 +21,7 @@ from scipy.stats import kendalltau
 from .clunk.changepoint import holm
 from .compare import compare, mean_interval
 from .data.schedule import COLORS
+from .data.streams import source_of
 from .data.text import as_name, html_paragraphs
 from .dial import ReplayDial
 
@@ -32,6 +33,7 @@ def rank_agreement(
 )->np.ndarray: # [seeds] Kendall's tau, -1 to 1
     "Compute how well each seed ranks things as the mean of `top` does."
     scores, top = np.asarray(scores, float), np.asarray(top, float)
+    if itself and len(top) < 2: return np.array([np.nan]) # there are no others
     taus = []
     for i, one in enumerate(scores):
         others = np.delete(top, i, 0) if itself else top
@@ -146,9 +148,9 @@ def _replay_share(recipe, old):
     "The constant share of some sources in a recipe; None if it changes over the training."
     schedule = recipe.schedule
     every = np.vstack([schedule.start, schedule.end])
-    if np.ptp(every, axis=0).any(): return None
-    shares = dict(zip(schedule.names, schedule.start[0].tolist()))
-    return sum(share for name, share in shares.items() if name in old)
+    is_old = [source_of(name, old)[0] in old for name in schedule.names]
+    replayed = every[:, is_old].sum(1).round(12) # two halves of .05 may miss it by rounding
+    return None if np.ptp(replayed) else float(replayed[0])
 
 # %% ../nbs/15_ladder.ipynb #8c8b668b
 def _changes(run):
@@ -184,7 +186,11 @@ def needed(self:Ladder,
 # %% ../nbs/15_ladder.ipynb #b459dcef
 def _sentence(size, row, top):
     "What a row of `agreement` says about its size."
-    tau = f'{row.tau:.2f} ± {row["tau ±"]:.2f}'
+    half = '' if np.isnan(row['tau ±']) else f' ± {row["tau ±"]:.2f}'
+    tau = f'{row.tau:.2f}{half}'
+    if size == top and row.seeds < 2:
+        return (f'Size {top} has one seed, so how well its own seeds agree is unknown; '
+                'run two or more.')
     if size == top:
         return (f'One seed of size {top} agrees with its other seeds at {tau}; '
                 'a rough yardstick for the smaller ones.')
