@@ -146,11 +146,14 @@ class PrimalDual(Rule):
 
     def begin(self, weights, guarded):
         super().begin(weights, guarded)
-        new = self.start[~self.guarded].sum()
+        new = self.start[~self.guarded].sum() or 1. # prices mean nothing while nothing is new
         self.prices = np.maximum(self.start[self.guarded]/new, 1e-4)
         self.before = np.full(self.guarded.sum(), np.nan) # the violation at the last update
 
     def update(self, seen):
+        if not self.start[~self.guarded].any(): # no new source had a share so far
+            self.begin(seen.weights, self.guarded)
+            if not self.start[~self.guarded].any(): return self.start
         below = self.certainty*seen.error - seen.change - self.tolerance
         violation = (below/self.tolerance)[self.guarded]
         before = np.where(np.isnan(self.before), violation, self.before)

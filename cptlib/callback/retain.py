@@ -10,6 +10,7 @@ __all__ = ['LookLog', 'Retain']
 # %% ../../nbs/callback/10_retain.ipynb #21fb8acd
 import math
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -137,6 +138,7 @@ class Retain(LeanCallback):
     def before_fit(self):
         if self.only_validates: return
         self._check_sources()
+        _warn_if_moving(self.mixture.schedule)
         self.looks, self.seconds = 0, 0.
         self._since = time.perf_counter()
         self._begin()
@@ -185,6 +187,12 @@ def _check_sources(self:Retain):
     if set(self.sources) >= set(names):
         raise ValueError("all sources are guarded, so nothing is left to train for: "
                          "leave at least one out")
+
+def _warn_if_moving(schedule):
+    "Warn of a schedule whose changes will be lost, for `_move` sets constant weights."
+    if not np.ptp(np.concatenate([schedule.start, schedule.end]), 0).any(): return
+    warnings.warn('the shares of this schedule move, and Retain ends that when it first changes '
+                  'them; give constant shares, or leave Retain out')
 
 @patch
 def _begin(self:Retain):
