@@ -14,6 +14,7 @@ import json
 import math
 import os
 import warnings
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +49,12 @@ class _NextLogits:
         self.past, self.seen = out[self.cache], rows.shape[1]
         return out.logits[:, -1].float()
 
+def _check_numbers(log_p):
+    "Raises ValueError for log-probabilities with NaN among them."
+    if not log_p.isnan().any(): return
+    raise ValueError('the logits of the model are not finite, so it cannot predict a token; '
+                     'look for NaN in its weights')
+
 class Drawn(NamedTuple):
     "Rows that a model has written."
     ids:torch.Tensor # int64 [rows, length]
@@ -73,6 +80,7 @@ def draw_rows(
     with evaluating(model), torch.no_grad():
         for at in range(int(given.min()), length):
             logits = next_logits(ids[:, :at])
+            if at == given.min(): _check_numbers(logits.log_softmax(-1))
             if vocab_size: logits[:, vocab_size:] = -torch.inf
             free = at >= given
             new = next_token(logits, temperature, top_p, generator)
@@ -89,6 +97,15 @@ def _begin(tokenizer, starts):
     if begin or starts is not None: return begin
     raise ValueError('the tokenizer has no token to begin a text with; '
                      "give some beginnings, such as starts=['The', 'In']")
+
+def _texts(starts):
+    "Beginnings as a list of texts, or None. Raises ValueError for anything else."
+    if starts is None: return None
+    is_list = hasattr(starts, '__iter__') and not isinstance(starts, (str, bytes))
+    texts = list(starts) if is_list else []
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f'starts={starts!r:.40}: give a list of texts, one or more')
+    return [str(text) for text in texts] # NumPy has texts of its own
 
 def first_tokens(
     model, # `CausalLM`, or a module from token ids [rows, positions] to logits
@@ -119,8 +136,6 @@ def _starts(model, tokenizer, begin, starts, n, row_len, seed):
         avoid = [tokenizer.eot_id] if tokenizer.eot_id is not None else []
         first = first_tokens(model, begin, n, tokenizer.vocab_size, seed, avoid)
         return [[*begin, int(t)] for t in first]
-    if isinstance(starts, str) or not len(starts):
-        raise ValueError(f'starts={starts!r:.40}: give a list of texts, one or more')
     texts = [[*begin, *map(int, tokenizer(text))] for text in starts]
     for text, ids in zip(starts, texts):
         if 0 < len(ids) <= row_len: continue
@@ -195,7 +210,7 @@ class _Settings:
         self.temperature = as_number(temperature, where + 'temperature', 0)
         self.top_p = as_number(top_p, where + 'top_p', 0, 1)
         if not self.top_p: raise ValueError(f'{where}top_p is 0; give a share above 0')
-        self.seed = as_number(seed, where + 'seed', 0, whole=True)
+        self.seed = as_number(seed, where + 'seed', 0, 2**40, whole=True) # of 64 bits: see below
         self.bs = as_number(bs, where + 'bs', 1, whole=True)
         self.n = math.ceil(self.rows/self.keep) # rows to draw
 
@@ -218,15 +233,14 @@ class _Settings:
 
 def _draw_into(folder, how, model, starts):
     "Draw rows into the files `ids` and `scores` of a folder; returns both as arrays."
-    growing, length = _Growing(folder, ['ids', 'scores']), how.row_len + 1
-    device = next(model.parameters()).device
-    spans = _batches(growing, how.n, how.bs, f'Source {how.name!r}', 'rows')
-    for batch, first, stop in spans:
-        drawn = draw_rows(model, starts[first:stop], length, how.tok.vocab_size, how.temperature,
-                          how.top_p, how.generator(device, batch))
-        growing.add(stop, ids=drawn.ids.cpu().numpy().astype('<u4'),
-                    scores=drawn.log_p.nanmean(1).cpu().numpy().astype('<f4'))
-    growing.close()
+    device, length = next(model.parameters()).device, how.row_len + 1
+    with closing(_Growing(folder, ['ids', 'scores'])) as growing:
+        spans = _batches(growing, how.n, how.bs, f'Source {how.name!r}', 'rows')
+        for batch, first, stop in spans:
+            drawn = draw_rows(model, starts[first:stop], length, how.tok.vocab_size,
+                              how.temperature, how.top_p, how.generator(device, batch))
+            growing.add(stop, ids=drawn.ids.cpu().numpy().astype('<u4'),
+                        scores=drawn.log_p.nanmean(1).cpu().numpy().astype('<f4'))
     ids = np.fromfile(folder/'ids', '<u4').reshape(-1, length)
     return ids, np.fromfile(folder/'scores', '<f4')
 
@@ -270,6 +284,7 @@ def from_model(cls:Source,
     rows longer than the model's positions, and FileExistsError if something else is at `path`."""
     how = _Settings(name, tokenizer, row_len, rows, keep, temperature, top_p, seed, bs)
     how.check_model(model)
+    starts = _texts(starts)
     _begin(how.tok, starts)
     weights = weights_hash(model)
     want = dict(name=name, made='model', content=weights, starts=starts,
@@ -449,13 +464,12 @@ def own_chats(
         given = dict(first=first_tokens(model, turns.question, how.n, template.tok.vocab_size,
                                         how.seed, template.tok.control_tokens))
     with new_folder(path, overwrite, about) as folder:
-        growing = _Growing(folder, ['drawn'])
-        for batch, first, stop in _batches(growing, how.n, how.bs, how.name, 'chats'):
-            some = {what: values[first:stop] for what, values in given.items()}
-            drawn = _drawn_chats(model, template, turns, how, batch, max_new, **some)
-            lines = ''.join(json.dumps(chat) + '\n' for chat in drawn)
-            growing.add(stop, drawn=np.frombuffer(lines.encode(), np.uint8))
-        growing.close()
+        with closing(_Growing(folder, ['drawn'])) as growing:
+            for batch, first, stop in _batches(growing, how.n, how.bs, how.name, 'chats'):
+                some = {what: values[first:stop] for what, values in given.items()}
+                drawn = _drawn_chats(model, template, turns, how, batch, max_new, **some)
+                lines = ''.join(json.dumps(chat) + '\n' for chat in drawn)
+                growing.add(stop, drawn=np.frombuffer(lines.encode(), np.uint8))
         found = _chosen_chats(folder, how)
         (folder/'drawn').unlink()
         (folder/'chats.json').write_text(json.dumps(found))
@@ -489,15 +503,16 @@ def _top_in_pieces(logits, k, vocab):
 
 def _write_predictions(folder, source, model, k, vocab, bs, content):
     "Write ids and log-probabilities of all rows, batch by batch."
-    growing = _Growing(folder, ['ids.bin', 'log_p.bin'])
     device, (ids_type, log_p_type) = next(model.parameters()).device, _dtypes(k, vocab)
-    for _, first, stop in _batches(growing, len(source), bs, f'predictions of {source.name}', 'rows'):
-        *inputs, _ = read_rows(source, np.arange(first, stop), device)
-        with evaluating(model), torch.no_grad():
-            ids, log_p = _top_in_pieces(logits_of(model(*inputs)), k, vocab)
-        growing.add(stop, **{'ids.bin': ids.cpu().numpy().astype(ids_type),
-                             'log_p.bin': log_p.cpu().numpy().astype(log_p_type)})
-    growing.close()
+    name = f'predictions of {source.name}'
+    with closing(_Growing(folder, ['ids.bin', 'log_p.bin'])) as growing:
+        for _, first, stop in _batches(growing, len(source), bs, name, 'rows'):
+            *inputs, _ = read_rows(source, np.arange(first, stop), device)
+            with evaluating(model), torch.no_grad():
+                ids, log_p = _top_in_pieces(logits_of(model(*inputs)), k, vocab)
+            _check_numbers(log_p)
+            growing.add(stop, **{'ids.bin': ids.cpu().numpy().astype(ids_type),
+                                 'log_p.bin': log_p.cpu().numpy().astype(log_p_type)})
     meta = dict(name=source.name, rows=len(source), row_len=source.row_len, k=k, vocab_size=vocab)
     return meta, content
 
