@@ -298,12 +298,15 @@ def plot(self:ReplayDial,
     return ax
 
 # %% ../nbs/12_dial.ipynb #ff6b1f5a
-def _run(make_learner, share, seed):
-    "Train once: the change in accuracy of each validation source."
+def _run(make_learner, share, seed, guarded=()):
+    """Train once: the change in accuracy of each validation source.
+
+    Raises ValueError for a guarded one that is not measured."""
     learn = make_learner(share, seed)
     if not hasattr(learn, 'accuracy_tracker'):
         raise ValueError('make_learner: the Learner has no AccuracyTracker; make it with '
                          'cpt_learner')
+    as_names(guarded, learn.dls.valid.names, 'source', 'guarded')
     with learn.quietly(): learn.fit_cpt()
     records, names = learn.accuracy_tracker.records, learn.accuracy_tracker.names
     change = np.asarray(records[-1]['accuracy']) - np.asarray(records[0]['accuracy'])
@@ -311,6 +314,10 @@ def _run(make_learner, share, seed):
     delivered = {name: float(d['share']) for name, d in served.items()}
     return dict(share=share, seed=seed, change=dict(zip(names, change.tolist())),
                 delivered=delivered)
+
+def _digits(share):
+    "A share with six digits, or with all of them if it has more."
+    return f'{share:g}' if float(f'{share:g}') == share else repr(share)
 
 def replay_dial(
     make_learner, # function (share of replay, seed) -> a new `Learner` of `cpt_learner`
@@ -326,7 +333,7 @@ def replay_dial(
     Raises ValueError for fewer than three shares or one that is given twice, and for sources that
     are not measured."""
     shares = [as_number(s, 'shares', 0, .999) for s in shares]
-    names = [f'{s:g}' for s in shares] # of their files
+    names = [_digits(s) for s in shares]
     if twice := {n for n in names if names.count(n) > 1}:
         raise ValueError(f'shares has {min(twice)} twice; for several runs of a share, give '
                          'repeats=2 or more')
@@ -334,10 +341,14 @@ def replay_dial(
         raise ValueError(f'shares {shares}: the law has three parameters; '
                          'give three different shares or more')
     repeats = as_number(repeats, 'repeats', 1, whole=True)
+    guarded = [guarded] if isinstance(guarded, str) else list(guarded)
+    keep = as_number(keep, 'keep', 0)
+    if noise is not None: noise = as_number(noise, 'noise', 0, between=True)
     runs = []
     for seed in range(repeats):
         for share in shares:
-            run = partial(_run, make_learner, share, seed)
-            file = Path(path)/f'replay-{share:g}-{seed}.json' if path is not None else None
+            run = partial(_run, make_learner, share, seed, guarded)
+            stem = f'replay-{_digits(share)}-{seed}'
+            file = Path(path)/f'{stem}.json' if path is not None else None
             runs.append(stored_json(file, run))
-    return ReplayDial(runs, [guarded] if isinstance(guarded, str) else list(guarded), keep, noise)
+    return ReplayDial(runs, guarded, keep, noise)
