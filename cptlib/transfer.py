@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from scipy.stats import kendalltau
 
 from .callback.keep import kl_to_known
-from .compare import mean_interval, stored_json
+from .compare import file_part, mean_interval, stored_json
 from .data.loader import evenly, read_rows
 from .data.text import as_name, as_names, as_number, html_paragraphs
 from .models.check import evaluating, model_vocabulary
@@ -202,8 +202,13 @@ def transfer_matrix(
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     runs = []
     for seed, name in product(seeds, sources):
-        def run(): return measured_fit(make_learner(name, seed), name, rows) | dict(seed=seed)
-        file = Path(path)/f'transfer-{name}-{seed}.json' if path is not None else None
+        def run():
+            learn = make_learner(name, seed)
+            check_measures(learn)
+            as_names(sources, learn.dls.valid.names, 'source', 'learned') # before any is trained
+            return measured_fit(learn, name, rows) | dict(seed=seed)
+        stem = f'transfer-{file_part(name)}-{seed}'
+        file = Path(path)/f'{stem}.json' if path is not None else None
         runs.append(stored_json(file, run))
     return TransferMatrix(runs, measure)
 
