@@ -11,13 +11,15 @@ __all__ = ['cooled', 'Cooldowns', 'compare_cooldowns']
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .compare import mean_interval, stored_json
+from .callback.store import Store
+from .compare import file_part, mean_interval, stored_json
 from .data.schedule import COLORS, legend_outside
 from .data.text import as_name, as_names, as_number, html_paragraphs
 from .recipes import described
@@ -26,7 +28,7 @@ from .transfer import before_and_after, changes_of, check_measures
 # %% ../nbs/14_cooldowns.ipynb #ed9fa028
 def cooled(
     learn, # new `Learner` of `cpt_learner`, like the one that wrote the checkpoint
-    folder, # folder of a `Checkpoint`
+    folder, # folder of a `Checkpoint`, or of one checkpoint in it
     steps:int, # steps over which the learning rate falls to 0
     weights, # {name: weight} or a `Schedule` for these steps; None = as before
     shape:str='linear', # shape of the fall: 'linear' or '1-sqrt'
@@ -48,7 +50,7 @@ class Cooldowns:
 
     def __post_init__(self):
         """Raises ValueError for an unknown measure or control, for unequal numbers of tokens, and
-        unless each candidate has the same seeds."""
+        unless each candidate has the same seeds and begins a seed with the same weights."""
         as_name(self.measure, ('loss', 'accuracy'), 'measure')
         self.candidates = list(dict.fromkeys(run['candidate'] for run in self.runs))
         as_names([self.control], self.candidates, 'candidate', 'control')
@@ -62,6 +64,14 @@ class Cooldowns:
             if (found := self._seeds_of(name)) == seeds: continue
             raise ValueError(f'{name!r} has seeds {found} and {self.control!r} has {seeds}; decay '
                              'from the same checkpoints with each candidate')
+        starts = {run['seed']: self._losses_before(run) for run in self.runs}
+        for run in self.runs:
+            if np.allclose(self._losses_before(run), starts[run['seed']], atol=1e-3): continue
+            raise ValueError(f'the decays of seed {run["seed"]} begin with different losses, so '
+                             'with different checkpoints; make them again, in a new folder')
+
+    def _losses_before(self, run):
+        return [run['before'][source]['loss'] for source in self.sources]
 
     def _seeds_of(self, candidate):
         "Seeds of the decays with a candidate."
@@ -105,8 +115,25 @@ class Cooldowns:
 def _file_name(name, weights, steps, shape):
     "What a stored decay is called: its name, and a hash of what decides it."
     parts = json.dumps([name, described(weights), steps, shape], sort_keys=True)
-    plain = ''.join(c if c.isalnum() else '-' for c in name)
+    plain = file_part(''.join(c if c.isalnum() else '-' for c in name))
     return f'{plain}-{hashlib.blake2b(parts.encode(), digest_size=4).hexdigest()}'
+
+def _check_candidates(learn, candidates):
+    "Raises ValueError for weights that this Learner's mixture cannot follow."
+    check_measures(learn)
+    schedule = learn.dls.train.mixture.schedule
+    for name, weights in candidates.items():
+        if weights is None: continue
+        try: found = schedule.with_weights(weights).names
+        except ValueError as e: raise ValueError(f'candidate {name!r}: {e}') from None
+        if found == schedule.names: continue
+        raise ValueError(f'candidate {name!r} is over {found}, and the mixture over '
+                         f'{schedule.names}; keep the sources and their order')
+
+def _newest(folder):
+    "The newest whole checkpoint in a folder; the folder itself if there is none."
+    found = Store(folder, write=False).load()
+    return Path(folder)/found[1] if found else folder
 
 def compare_cooldowns(
     make_learner, # function (seed) -> a new `Learner`, like the one that wrote the checkpoint
@@ -131,8 +158,12 @@ def compare_cooldowns(
     by_seed = folders if isinstance(folders, dict) else dict(enumerate(folders))
     runs = []
     for seed, folder in by_seed.items():
+        start = cache(partial(_newest, folder)) # once for all: a training may go on in there
         for name, weights in candidates.items():
-            def decay(): return cooled(make_learner(seed), folder, steps, weights, shape)
+            def decay():
+                learn = make_learner(seed)
+                _check_candidates(learn, candidates) # all of them before the first one decays
+                return cooled(learn, start(), steps, weights, shape)
             stem = _file_name(name, weights, steps, shape)
             file = Path(path)/f'{stem}-{seed}.json' if path is not None else None
             runs.append(stored_json(file, decay) | dict(candidate=name, seed=seed))

@@ -13,6 +13,7 @@ __all__ = ['decay_groups', 'parameter_depths', 'depth_groups', 'discriminative',
 import math
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from torch.optim.adamw import adamw as adamw_step
 
 from .callback.core import LeanCallback
 from .callback.state import load_training_state, saving
-from .callback.store import Store
+from .callback.store import Store, read_snapshot
 from .data.schedule import Schedule
 from .data.text import as_name, as_number, install_extra
 from .models.check import longest_list
@@ -269,7 +270,7 @@ def falling(
 # %% ../nbs/01_optim.ipynb #db473684
 @patch
 def cooldown(self:Learner,
-    path, # folder of a `Checkpoint`; it is only read
+    path, # folder of a `Checkpoint`, or of one checkpoint in it; it is only read
     steps:int, # steps over which the learning rate falls to 0
     shape:str='linear', # shape of the fall: 'linear' or '1-sqrt'
     weights=None, # {name: weight} or a `Schedule` over these steps (default: as before)
@@ -286,7 +287,8 @@ def cooldown(self:Learner,
         every = as_number(every, 'every', 1, whole=True)
         if steps % every: raise ValueError(f'every={every} does not divide the {steps} steps; '
                                            f'give one that does, such as {math.gcd(steps, every)}')
-    found = Store(path, write=False).load()
+    one = (Path(path)/'state.json').is_file()
+    found = read_snapshot(path) if one else Store(path, write=False).load()
     if found is None:
         raise ValueError(f"no checkpoint in {path}: train with Checkpoint({str(path)!r}) first")
     state = found[0] | dict(callbacks={}) # the callbacks start afresh

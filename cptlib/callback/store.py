@@ -403,6 +403,7 @@ def _set_aside(self:Store, name):
 @patch
 def load(self:Store)->tuple: # {part: state} of the newest good checkpoint, and its name; or None
     "Read the newest whole checkpoint. Warns of damaged ones. Raises ValueError if all are."
+    _finish_saves(self.path) # also those of another `Store` here
     names = self.names()
     for name in reversed(names):
         try:
