@@ -126,14 +126,17 @@ def run_key(
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 # %% ../nbs/05_compare.ipynb #ba1fa600
+def _letters(name): return ''.join(c if c.isalnum() else '-' for c in name)
+
 def file_part(
     name:str, # of a source or a recipe
+    letters:bool=False, # keep only letters and digits, with a dash for all else?
 )->str: # the same, if it can be part of the name of a file
-    "Make a name fit into that of a file. One that has to change gets a hash."
+    "Make a name fit into that of a file. One that is too long, or could lead elsewhere, gets a hash."
+    if letters: name = _letters(name)
     has_room = len(name.encode()) <= 150 # of 255, for other parts
     if has_room and name.isprintable() and not set(name) & set('/\\'): return name
-    plain = ''.join(c if c.isalnum() else '-' for c in name[:40])
-    return f'{plain}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}'
+    return f'{_letters(name[:40])}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}'
 
 def stored_json(
     file, # where the result is, or will be; None = it is not stored
@@ -162,7 +165,7 @@ def kept(
 )->dict: # as from `run_recipe`, with 'recipe', 'seed' and 'lr'
     "Read the run from `path`, or run it and store it there."
     key = run_key(recipe, model, sources, valid, seed=seed, **settings)
-    name = file_part(''.join(c if c.isalnum() else '-' for c in recipe.name))
+    name = file_part(recipe.name, letters=True)
     def run():
         start = model if isinstance(model, torch.nn.Module) else model(seed)
         about = dict(recipe=recipe.name, seed=seed, lr=settings['lr'])

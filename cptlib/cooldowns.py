@@ -115,7 +115,7 @@ class Cooldowns:
 def _file_name(name, weights, steps, shape):
     "What a stored decay is called: its name, and a hash of what decides it."
     parts = json.dumps([name, described(weights), steps, shape], sort_keys=True)
-    plain = file_part(''.join(c if c.isalnum() else '-' for c in name))
+    plain = file_part(name, letters=True)
     return f'{plain}-{hashlib.blake2b(parts.encode(), digest_size=4).hexdigest()}'
 
 def _check_candidates(learn, candidates):

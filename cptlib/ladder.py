@@ -117,7 +117,7 @@ def agreement(self:Ladder,
     """How well a run of each size agrees with the top, and what trusting it loses.
 
     'lost' is the score on the top rung of its best recipe, below that of the best there. The
-        best there is chosen from noisy means, so 'lost' is above 0 even where all are equal.
+    best there is chosen from noisy means, so 'lost' is above 0 even where all are equal.
     'p' is of `rank_p`, adjusted (Holm) over the smaller sizes."""
     *smaller, largest = self.sizes
     top = self.scores(largest)

@@ -24,7 +24,7 @@ from fastcore.basics import patch
 
 from .disk import NO_TARGET, RowWriter, clear_state, load_state, mark
 from .packing import Layout
-from .prepare import Saver, as_dataset, prepare, tell_continued
+from .prepare import Saver, as_dataset, in_groups, prepare, tell_continued
 from .source import Source
 from .text import Tokenizer, as_name, as_number, tokenizer_fingerprint
 
@@ -497,15 +497,9 @@ def _continued(folder, name, records):
 CHATS_AT_ONCE = 16384 # conversations that are packed together, unless they are long
 
 def _groups(chats, tokens=1 << 24):
-    "Yield lists of `CHATS_AT_ONCE` conversations, or of fewer with about `tokens` tokens."
-    held, n = [], 0
-    for chat in chats:
-        held.append(chat)
-        n += len(chat)
-        if len(held) >= CHATS_AT_ONCE or n >= tokens:
-            yield held
-            held, n = [], 0
-    if held: yield held
+    "Lists of `CHATS_AT_ONCE` conversations, or of fewer with about `tokens` tokens."
+    def measure(chat): return 1, len(chat)
+    return in_groups(chats, measure, CHATS_AT_ONCE, tokens)
 
 def _write_chats(folder, name, records, template, row_len, too_long, apart):
     "Write the rows of conversations, and describe them. Their content is their hash."
