@@ -118,6 +118,7 @@ def _file_name(name, weights, steps, shape):
     plain = file_part(name, letters=True)
     return f'{plain}-{hashlib.blake2b(parts.encode(), digest_size=4).hexdigest()}'
 
+# %% ../nbs/14_cooldowns.ipynb #ebf868b8
 def _check_candidates(learn, candidates):
     "Raises ValueError for weights that this Learner's mixture cannot follow."
     check_measures(learn)
@@ -135,6 +136,7 @@ def _newest(folder):
     found = Store(folder, write=False).load()
     return Path(folder)/found[1] if found else folder
 
+# %% ../nbs/14_cooldowns.ipynb #54e54fee
 def compare_cooldowns(
     make_learner, # function (seed) -> a new `Learner`, like the one that wrote the checkpoint
     folders, # folder of a `Checkpoint`, or several: {seed: folder}, or a list for seeds 0, 1, ...
