@@ -43,7 +43,7 @@ PASSED_ON = ('model', 'device', 'bs', 'row_len', 'steps', 'threads', 'tmp')
 # -- what all three train ----------------------------------------------------------------------
 
 def make_model(a):
-    "A GPT-2 or Llama of this size, without dropout, from its configuration."
+    "A GPT-2 or Llama of this size, without dropout. SFTTrainer gives it the last token as well."
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
     s = SIZES[a.sizes]
@@ -51,14 +51,14 @@ def make_model(a):
     plain = dict(bos_token_id=None, eos_token_id=None)
     if a.model == 'gpt2' and a.sizes not in LLAMAS:
         dropout = dict(resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
-        return GPT2LMHeadModel(GPT2Config(**s, n_positions=a.row_len, **dropout, **plain))
+        return GPT2LMHeadModel(GPT2Config(**s, n_positions=a.row_len + 1, **dropout, **plain))
     model = LlamaForCausalLM(LlamaConfig(**dict(
         vocab_size=s['vocab_size'],
         hidden_size=s['n_embd'],
         intermediate_size=4*s['n_embd'],
         num_hidden_layers=s['n_layer'],
         num_attention_heads=s['n_head'],
-        max_position_embeddings=a.row_len,
+        max_position_embeddings=a.row_len + 1,
         tie_word_embeddings=True,
         **plain) | LLAMAS.get(a.sizes, {})))
     return with_lora(model) if a.lora else model
@@ -192,7 +192,8 @@ def run_sft(a, clock):
     from transformers import PreTrainedTokenizerFast
     from trl import SFTConfig, SFTTrainer
     tokens = [row.tolist() for row in rows_in_order(a)]
-    data = Dataset.from_dict(dict(input_ids=tokens))
+    labels = [[-100, *row[1:]] for row in tokens] # else the first counts, though nothing predicts it
+    data = Dataset.from_dict(dict(input_ids=tokens, labels=labels))
     words = Tokenizer(models.WordLevel({'<pad>': 0}, unk_token='<pad>'))
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token='<pad>', eos_token='<pad>')
