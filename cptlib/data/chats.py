@@ -283,6 +283,16 @@ def __call__(self:ChatTemplate,
     gaps = np.flatnonzero(np.diff(r.target.astype(int)) == 1) # before each answer
     return Rendered(r.ids, r.target & (np.arange(len(r.ids)) > gaps[-1]))
 
+@patch
+def answer_end(self:ChatTemplate,
+    messages:list, # from `as_messages`
+)->int: # its id; None for an ordinary token, which does not end a text
+    "Return the token that ends an answer."
+    r = self._framed(self._raw(messages))
+    if not r.target.any(): return None
+    last = int(r.ids[r.target][-1])
+    return last if last in self._controls else None
+
 # %% ../../nbs/data/12_chats.ipynb #aec08905
 def _answers(template, r):
     "Return the text of each answer, which is a run of targets."
@@ -372,6 +382,7 @@ class _Counts:
         self.doubled = 0 # conversations that began with two BOS
         self.tools = 0 # conversations with tools beside their messages
         self.controls = Counter() # control token -> messages that it is written out in
+        self.end = None # the token that ends an answer
 
     def load(self, state):
         "Continue from the `vars` of other counts."
@@ -381,6 +392,7 @@ class _Counts:
     def note(self, template, record, messages):
         "Count what to warn about in a conversation that was rendered."
         self.doubled += template.doubled
+        if self.end is None: self.end = template.answer_end(messages)
         self.tools += isinstance(record, dict) and bool(record.get('tools'))
         if template.tok.special == 'control': return # they are meant
         tokens = template.tok.control_tokens.values()
@@ -402,7 +414,7 @@ class _Counts:
         if not self.seen:
             raise ValueError(f'Source {self.name!r}: no conversations; give at least one')
         n_bad = sum(self.bad.values())
-        reasons = [f'{n:,} with {reason} (the first is number {self.first_bad[reason]}): '
+        reasons = [f'{reason} ({n:,}; the first is number {self.first_bad[reason]}): '
                    f'{way_out(reason)}' for reason, n in self.bad.most_common(5)]
         told = f'Source {self.name!r}: {n_bad:,} of {self.seen:,} conversations were left out: '
         told += '; '.join(reasons)
@@ -521,7 +533,8 @@ def _write_chats(folder, name, records, template, row_len, too_long, apart):
         counts.tell()
         meta = writer.finish() | layout.report()
     meta |= dict(end=None, left_out=sum(counts.bad.values()), cut=counts.cut/layout.documents,
-                 targets=counts.targets, marked=True, apart=apart)
+                 targets=counts.targets, marked=True, apart=apart,
+                 chat=dict(template=template.template, end=counts.end))
     return meta, read.digest.hexdigest()
 
 def _conversations(name, chats, split):

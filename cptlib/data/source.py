@@ -390,6 +390,7 @@ def _write_join(folder, path, name, shards, quality=None):
         content=_join_content(shards),
         packing=first.meta.get('packing'),
         end=first.meta.get('end'),
+        chat=first.meta.get('chat'),
     )
     def entry(shard):
         return dict(path=_relative(shard.path, path), rows=len(shard), content=shard.content)
