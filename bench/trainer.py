@@ -192,7 +192,7 @@ def run_sft(a, clock):
     from transformers import PreTrainedTokenizerFast
     from trl import SFTConfig, SFTTrainer
     tokens = [row.tolist() for row in rows_in_order(a)]
-    labels = [[-100, *row[1:]] for row in tokens] # else the first counts, though nothing predicts it
+    labels = [[-100, *row[1:]] for row in tokens] # nothing predicts the first, so it must not count
     data = Dataset.from_dict(dict(input_ids=tokens, labels=labels))
     words = Tokenizer(models.WordLevel({'<pad>': 0}, unk_token='<pad>'))
     tokenizer = PreTrainedTokenizerFast(
