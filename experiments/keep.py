@@ -39,7 +39,7 @@ Predictions, written before the first run:
 
 `--model smollm2` does the same with SmolLM2-135M-Instruct, all weights, and text to SQL as the
 new skill: 30 steps of 4 rows of 256 tokens at a rate of .0001. Real old data are the language
-reference of Python and code of its library. They stand in for a corpus that nobody has. Own rows
+reference of Python and code of its library. They stand in for the corpus, which is not here. Own rows
 are half text drawn from the model and half its answers to short questions. Held-out German manual
 pages are measured too, which no arm reads. Gain is the accuracy on the answers of held-out
 questions, and kept is the change of the loss, because it is the finer measure in so short a
