@@ -198,13 +198,9 @@ def _batches(growing, n, bs, name, what):
     yield from watched(spans, len(firsts), name, f'batches of {what}')
 
 # %% ../../nbs/models/09_self_replay.ipynb #5d6e3902
-class _Settings:
-    "How rows are drawn, checked."
-    def __init__(self, name, tokenizer, row_len, rows, keep, temperature, top_p, seed, bs):
-        where = f'Source {name!r}: '
-        self.name, self.tok = name, Tokenizer(tokenizer)
-        self.row_len = as_number(row_len, where + 'row_len', 1, whole=True)
-        self.rows = as_number(rows, where + 'rows', 1, whole=True)
+class _Drawing:
+    "How rows or chats are drawn and chosen, checked."
+    def __init__(self, keep, temperature, top_p, seed, bs, where=''):
         self.keep = as_number(keep, where + 'keep', 0, 1)
         if not self.keep: raise ValueError(f'{where}keep is 0; give a share above 0')
         self.temperature = as_number(temperature, where + 'temperature', 0)
@@ -212,6 +208,24 @@ class _Settings:
         if not self.top_p: raise ValueError(f'{where}top_p is 0; give a share above 0')
         self.seed = as_number(seed, where + 'seed', 0, 2**40, whole=True) # of 64 bits: see below
         self.bs = as_number(bs, where + 'bs', 1, whole=True)
+
+    def generator(self, device, batch):
+        "A random generator of its own for each batch."
+        return torch.Generator(device).manual_seed(1_000_003*self.seed + batch)
+
+    def facts(self):
+        "What decides the draws and the choice, for a description of what is made."
+        names = 'keep', 'temperature', 'top_p', 'seed', 'bs'
+        return {name: getattr(self, name) for name in names}
+
+class _Settings(_Drawing):
+    "How the rows of a source are drawn, checked."
+    def __init__(self, name, tokenizer, row_len, rows, keep, temperature, top_p, seed, bs):
+        where = f'Source {name!r}: '
+        self.name, self.tok = name, Tokenizer(tokenizer)
+        self.row_len = as_number(row_len, where + 'row_len', 1, whole=True)
+        self.rows = as_number(rows, where + 'rows', 1, whole=True)
+        super().__init__(keep, temperature, top_p, seed, bs, where)
         self.n = math.ceil(self.rows/self.keep) # rows to draw
 
     def check_model(self, model):
@@ -222,14 +236,7 @@ class _Settings:
         raise ValueError(f'Source {self.name!r}: row_len is {self.row_len}, and the model has '
                          f'{longest} positions; give row_len={longest} or less')
 
-    def generator(self, device, batch):
-        "A random generator of its own for each batch."
-        return torch.Generator(device).manual_seed(1_000_003*self.seed + batch)
-
-    def facts(self):
-        "What decides the rows, for the description of the source."
-        names = 'row_len', 'rows', 'keep', 'temperature', 'top_p', 'seed', 'bs'
-        return {name: getattr(self, name) for name in names}
+    def facts(self): return dict(row_len=self.row_len, rows=self.rows, **super().facts())
 
 def _draw_into(folder, how, model, starts):
     "Draw rows into the files `ids` and `scores` of a folder; returns both as arrays."
@@ -392,26 +399,35 @@ def _drawn_chats(model, template, turns, how, batch, max_new, questions=None, fi
     return chats
 
 # %% ../../nbs/models/09_self_replay.ipynb #768696b8
-def _chosen_chats(folder, how):
-    "Choose from the drawn chats. Raises ValueError if there are none."
-    chats = [json.loads(line) for line in (folder/'drawn').read_text().splitlines()]
-    if not chats:
-        raise ValueError(f'{how.name}: none of {how.n:,} chats has a question and an answer that '
-                         'end; raise max_new, or look whether this is an instruct model')
+def _chosen_chats(chats, keep):
+    "Choose from drawn chats, as conversations: a question once, answers of usual likelihoods."
     questions = [chat['messages'][0]['content'] for chat in chats]
     scores = np.array([chat['score'] for chat in chats])
     _, hashes = np.unique(questions, return_inverse=True)
-    usable = max(1, math.ceil(len(np.unique(hashes))*how.keep))
+    usable = max(1, math.ceil(len(np.unique(hashes))*keep))
     return [chats[i]['messages'] for i in chosen_rows(hashes, scores, usable)]
 
-def _checked_questions(questions):
-    "Raises ValueError for anything but a list of texts."
-    if isinstance(questions, str) or not len(questions):
-        raise ValueError(f'questions={questions!r:.40}: give a list of texts, one or more')
-    for i, question in enumerate(questions):
-        if isinstance(question, str) and question.strip(): continue
-        raise ValueError(f'question {i} is {question!r:.40}; give a text that is not empty')
-    return list(questions)
+# %% ../../nbs/models/09_self_replay.ipynb #277191a4
+def _draw_chats_into(folder, name, draw, given, n, bs):
+    """Draw chats into the file `drawn` of a folder, a line each; returns them.
+
+    What is given for each chat, such as its question, goes to `draw` batch by batch. Raises
+    ValueError if no chat can be used."""
+    with closing(_Growing(folder, ['drawn'])) as growing:
+        for batch, first, stop in _batches(growing, n, bs, name, 'chats'):
+            some = {what: values[first:stop] for what, values in given.items()}
+            lines = ''.join(json.dumps(chat) + '\n' for chat in draw(batch=batch, **some))
+            growing.add(stop, drawn=np.frombuffer(lines.encode(), np.uint8))
+    chats = [json.loads(line) for line in (folder/'drawn').read_text().splitlines()]
+    if chats: return chats
+    raise ValueError(f'{name}: none of {n:,} chats has a question and an answer that end; '
+                     'raise max_new, or look whether this is an instruct model')
+
+def _write_chats(folder, chats, about):
+    "Write the chosen chats and how they were made; what was drawn is removed."
+    (folder/'drawn').unlink()
+    (folder/'chats.json').write_text(json.dumps(chats))
+    (folder/'about.json').write_text(about)
 
 def _existing_chats(path, about, overwrite):
     """Return the chats at `path` if they are those wanted, None if there are none to keep.
@@ -424,6 +440,16 @@ def _existing_chats(path, about, overwrite):
     if overwrite: return None
     raise FileExistsError(f'{path} holds chats of another model or with other settings; '
                           'give overwrite=True or another path')
+
+# %% ../../nbs/models/09_self_replay.ipynb #f72d5ddc
+def _checked_questions(questions):
+    "Raises ValueError for anything but a list of texts."
+    if isinstance(questions, str) or not len(questions):
+        raise ValueError(f'questions={questions!r:.40}: give a list of texts, one or more')
+    for i, question in enumerate(questions):
+        if isinstance(question, str) and question.strip(): continue
+        raise ValueError(f'question {i} is {question!r:.40}; give a text that is not empty')
+    return list(questions)
 
 def own_chats(
     model, # `CausalLM` of an instruct model, or a module from token ids to logits
@@ -449,31 +475,26 @@ def own_chats(
     if questions is not None:
         questions = _checked_questions(questions)
         chats = len(questions)
-    path, template = Path(path), ChatTemplate(tokenizer, template)
-    how = _Settings(path.name, tokenizer, 1, chats, 1, temperature, top_p, seed, bs)
-    how.keep = as_number(keep, 'keep', 0, 1)
+    n = as_number(chats, 'chats', 1, whole=True)
     max_new = as_number(max_new, 'max_new', 1, whole=True)
+    how = _Drawing(keep, temperature, top_p, seed, bs)
+    path, template = Path(path), ChatTemplate(tokenizer, template)
     turns = _turns(template)
-    want = how.facts() | dict(model=weights_hash(model), template=template.template,
-                              max_new=max_new)
+    # older folders hold the same text, in which a chat counts as a row of one token
+    want = dict(row_len=1, rows=n, **how.facts(), max_new=max_new, model=weights_hash(model),
+                template=template.template)
     if questions is not None: want['questions'] = questions
     about = json.dumps(want, sort_keys=True)
     if found := _existing_chats(path, about, overwrite): return found
     given = dict(questions=questions)
     if questions is None:
-        given = dict(first=first_tokens(model, turns.question, how.n, template.tok.vocab_size,
+        given = dict(first=first_tokens(model, turns.question, n, template.tok.vocab_size,
                                         how.seed, template.tok.control_tokens))
+    draw = partial(_drawn_chats, model, template, turns, how, max_new=max_new)
     with new_folder(path, overwrite, about) as folder:
-        with closing(_Growing(folder, ['drawn'])) as growing:
-            for batch, first, stop in _batches(growing, how.n, how.bs, how.name, 'chats'):
-                some = {what: values[first:stop] for what, values in given.items()}
-                drawn = _drawn_chats(model, template, turns, how, batch, max_new, **some)
-                lines = ''.join(json.dumps(chat) + '\n' for chat in drawn)
-                growing.add(stop, drawn=np.frombuffer(lines.encode(), np.uint8))
-        found = _chosen_chats(folder, how)
-        (folder/'drawn').unlink()
-        (folder/'chats.json').write_text(json.dumps(found))
-        (folder/'about.json').write_text(about)
+        drawn = _draw_chats_into(folder, path.name, draw, given, n, how.bs)
+        found = _chosen_chats(drawn, how.keep)
+        _write_chats(folder, found, about)
     return found
 
 # %% ../../nbs/models/09_self_replay.ipynb #8ddba767
