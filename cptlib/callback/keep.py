@@ -21,7 +21,7 @@ from .speed import Bfloat16
 from .steps import refuse_accumulation
 from ..data.loader import evenly, read_rows
 from ..data.text import as_number
-from ..models.check import evaluating, model_vocabulary
+from ..models.check import check_continues, evaluating, model_vocabulary
 from ..models.metrics import logits_of
 from ..models.self_replay import Predictions
 
@@ -113,7 +113,7 @@ class KeepPredictions(LeanCallback):
     ):
         """Raises ValueError for a weight below 0 and for no predictions. In `fit` also for
         predictions whose source is not in the mixture or has changed, or of more tokens than the
-        model has, and beside fastai's `GradientAccumulation`."""
+        model has, for an encoder, and beside fastai's `GradientAccumulation`."""
         weight = as_number(weight, 'weight', 0)
         several = isinstance(predictions, (list, tuple))
         self.predictions = list(predictions) if several else [predictions]
@@ -128,6 +128,7 @@ class KeepPredictions(LeanCallback):
 
     def before_fit(self):
         if self.only_validates: return
+        check_continues(self.model, 'KeepPredictions')
         mixture = self.find_mixture()
         names = [_source_name(p, mixture) for p in self.predictions]
         self.known = {mixture.names.index(n): p for n, p in zip(names, self.predictions)}
