@@ -219,7 +219,8 @@ def row_scores(
         for first in range(0, len(source), bs):
             rows = np.arange(first, min(first + bs, len(source)))
             *inputs, y = read_rows(source, rows, device, objective_of(model))
-            losses.append(next_token_loss.rows(logits_of(model(*inputs)), y).float().cpu().numpy())
+            of_rows = next_token_loss.rows(logits_of(model(*inputs)), y)
+            losses.append(of_rows.float().cpu().numpy())
     scores = -np.concatenate(losses)
     lowest = np.nanmin(scores) if np.isfinite(scores).any() else 0.
     return np.where(np.isnan(scores), lowest, scores).astype(np.float32)
