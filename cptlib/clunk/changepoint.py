@@ -213,7 +213,7 @@ WIGGLY = *BENT, WIGGLE
 
 class _Products(NamedTuple):
     "What the fits of a window need."
-    M: np.ndarray # cross-products at every rho [75, 8, 8]
+    M: np.ndarray # cross-products of design and losses at every rho [75, 8, 8]
     N: int # blocks
 
     def effect(self, column, shape):
@@ -226,8 +226,8 @@ class _Products(NamedTuple):
         return self.M[:, columns[:, None], columns]
 
 def _products(Z):
-    "Return the `_Products` of block means [N, 8]."
-    rounding = 1e-7 * max(np.abs(Z[:, LOSS]).max(), 1e-30) # losses are float32
+    "Return the `_Products` of a design with the losses in its last column [N, c]."
+    rounding = 1e-7 * max(np.abs(Z[:, -1]).max(), 1e-30) # losses are float32
     return _Products(_cross_products(Z, rounding), len(Z))
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #a2b3ebff
@@ -239,17 +239,21 @@ class DropFit(NamedTuple):
     products: _Products # for further questions
     ci: tuple = (np.nan, np.nan) # 95 % interval of the drop, nats
 
+def _other_columns(M, mix):
+    "Return the coefficients beside that of the last column, `mix`, at the mean autocorrelation."
+    mean_rho = mix.weight @ RHO
+    at_mean = M[np.abs(RHO - mean_rho).argmin()]
+    *_, last, losses = range(len(at_mean))
+    target = at_mean[:last, losses] - mix.mean * at_mean[:last, last]
+    return np.linalg.solve(at_mean[:last, :last], target)
+
 def _fit(products, shape):
     "Fit the drop and the rest of the curve."
     M = products.of(JUMP, shape)
     mix = _last_column(M, len(shape), products.N)
-    mean_rho = mix.weight @ RHO
-    at_mean = M[np.abs(RHO - mean_rho).argmin()]
-    rest = len(shape) - 1
-    target = at_mean[:rest, -1] - mix.mean * at_mean[:rest, rest]
     coef = np.zeros(6)
     others = [c for c in shape if c != JUMP]
-    coef[others] = np.linalg.solve(at_mean[:rest, :rest], target)
+    coef[others] = _other_columns(M, mix)
     coef[JUMP] = mix.mean
     return DropFit(mix, coef, BEND in shape, products)
 
@@ -327,6 +331,15 @@ def window_sides(
                          f'fewer than {MIN_WINDOW}; log every step, or test longer epochs')
     return Window(n, h)
 
+def _drop_fields(mix, ci, alpha):
+    "Return the fields of a `Jump` that the distribution of its drop decides."
+    return dict(
+        drop=mix.mean, ci=ci,
+        p=mix.below(0), p_rise=mix.above(0),
+        se=mix.sd, df=mix.df,
+        detectable=detectable_drop(mix.sd, mix.df, alpha),
+        rho=float(mix.weight @ RHO))
+
 def as_jump(
     fit:DropFit, # what `fit_drop` returned
     n:int, # steps in the shorter epoch
@@ -334,18 +347,13 @@ def as_jump(
     alpha:float, # level for the detectable drop
 )->Jump:
     "Turn a fit into a `Jump`."
-    mix = fit.mixture
     curve = design(h)[:, :WIGGLE] @ fit.coef
     def slope(side): return float((side[-1] - side[0]) / (h - 1))
     return Jump(
-        drop=mix.mean, ci=fit.ci,
-        p=mix.below(0), p_rise=mix.above(0),
-        se=mix.sd, df=mix.df,
-        detectable=detectable_drop(mix.sd, mix.df, alpha),
+        **_drop_fields(fit.mixture, fit.ci, alpha),
         level=float(curve[h-1]),
         slopes=(slope(curve[:h]), slope(curve[h:])),
         n=int(n), h=h,
-        rho=float(mix.weight @ RHO),
         coef=tuple(map(float, fit.coef)))
 
 # %% ../../nbs/clunk/00_changepoint.ipynb #afbaf128
@@ -418,7 +426,9 @@ MIN_EPOCHS = 4
 
 @dataclass
 class SharedStep(Jump):
-    "The mean step at all boundaries of a log with few points an epoch."
+    """The mean step at all boundaries of a log with few points an epoch.
+
+    Whole epochs are fitted, so `n` and `h` are both the points of a typical one."""
     starts: tuple = () # first point of each epoch that was tested
     curve: tuple = () # fitted loss at every point from `starts[0]` on, nats
 
@@ -437,6 +447,16 @@ def _from_settled(losses, starts):
         first += 1
     return first
 
+# %% ../../nbs/clunk/00_changepoint.ipynb #f6756afd
+def _fit_stairs(y, epoch):
+    "Fit a cubic and one step for all boundaries. Return the step's mixture and the curve [n]."
+    zero = np.median(y)
+    place = np.linspace(-1, 1, len(y))
+    cubic = np.polynomial.legendre.legvander(place, 3)
+    M, N = _products(np.column_stack([cubic, -epoch, y - zero]))
+    mix = _last_column(M, cubic.shape[1] + 1, N)
+    return mix, zero + cubic @ _other_columns(M, mix) - mix.mean*epoch
+
 def shared_step(
     losses:np.ndarray, # losses of the whole log [n], nats
     starts:np.ndarray, # first point of every epoch, starts[0] == 0
@@ -453,20 +473,13 @@ def shared_step(
     starts = starts[_from_settled(losses, starts):]
     y = losses[starts[0]:]
     epoch = np.searchsorted(starts - starts[0], np.arange(len(y)), side='right') - 1
-    zero = np.median(y)
-    smooth = np.polynomial.legendre.legvander(np.linspace(-1, 1, len(y)), 3)
-    Z = np.column_stack([smooth, -epoch, y - zero])
-    M = _cross_products(Z, 1e-7*max(np.abs(Z[:, -1]).max(), 1e-30))
-    mix = _last_column(M, 5, len(y))
-    at_mean = M[np.abs(RHO - mix.weight @ RHO).argmin()]
-    coef = np.linalg.solve(at_mean[:4, :4], at_mean[:4, -1] - mix.mean*at_mean[:4, 4])
-    curve = zero + smooth @ coef - mix.mean*epoch
+    mix, curve = _fit_stairs(y, epoch)
     lo, hi = _quantiles(mix, [0.025, 0.975])
-    slope = float(np.diff(curve)[np.diff(epoch) == 0].mean())
+    within_epochs = np.diff(epoch) == 0
+    slope = float(np.diff(curve)[within_epochs].mean())
+    end_of_first = starts[1] - starts[0] - 1
     n = int(np.median(sizes))
     return SharedStep(
-        drop=mix.mean, ci=(float(lo), float(hi)), p=mix.below(0), p_rise=mix.above(0),
-        se=mix.sd, df=mix.df, detectable=detectable_drop(mix.sd, mix.df, alpha),
-        level=float(curve[starts[1] - starts[0] - 1]), slopes=(slope, slope), n=n, h=n,
-        rho=float(mix.weight @ RHO), coef=(), starts=tuple(map(int, starts)),
-        curve=tuple(map(float, curve)))
+        **_drop_fields(mix, (float(lo), float(hi)), alpha),
+        level=float(curve[end_of_first]), slopes=(slope, slope), n=n, h=n, coef=(),
+        starts=tuple(map(int, starts)), curve=tuple(map(float, curve)))
