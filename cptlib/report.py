@@ -10,7 +10,6 @@ __all__ = ['broken_from', 'CPTReport', 'figure_html', 'table_html', 'page_html',
 # %% ../nbs/03_report.ipynb #373e29cd
 import base64
 import io
-import math
 import platform
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from fastai.learner import Learner
 from fastcore.basics import patch
 
+from .clunk.verdict import as_json
 from .data.text import html_text
 from .models.metrics import readable
 
@@ -147,14 +147,6 @@ def machine()->dict: # plain Python
         cuda=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
 
 # %% ../nbs/03_report.ipynb #031506a7
-def _plain(value):
-    "A value as JSON has it: NaN and infinity become None."
-    if isinstance(value, dict): return {str(key): _plain(o) for key, o in value.items()}
-    if isinstance(value, (list, tuple)): return [_plain(o) for o in value]
-    if isinstance(value, np.generic): value = value.item()
-    if isinstance(value, float) and not math.isfinite(value): return None
-    return value
-
 @patch
 def to_dict(self:CPTReport)->dict: # plain Python, ready for JSON
     "Return the report as numbers and sentences, with a description of this machine."
@@ -165,7 +157,7 @@ def to_dict(self:CPTReport)->dict: # plain Python, ready for JSON
                  learned_and_kept=self.accuracy.to_dict('index'), clunk=clunk, machine=machine())
     if self.tasks is not None: parts['tasks'] = self.tasks.to_dict('index')
     if self.samples is not None: parts['samples'] = self.samples.to_dict('index')
-    return _plain(parts)
+    return as_json(parts)
 
 @patch
 def pictures(self:CPTReport)->list: # pieces of HTML

@@ -136,11 +136,11 @@ def check_special(
 _NEEDS_RECORD = 'only an audit that watched the run can tell'
 _FROM_LOG = 'learning rate', 'loss', 'clunk'
 
-def _number(path): return int(re.findall(r'\d+', path.name)[-1])
+def _step_in_name(path): return int(re.findall(r'\d+', path.name)[-1])
 
 def _newest(folder, pattern):
     "A file of a folder or of its newest checkpoint; None if there is none."
-    checkpoints = sorted(folder.glob('checkpoint-*[0-9]'), key=_number, reverse=True)
+    checkpoints = sorted(folder.glob('checkpoint-*[0-9]'), key=_step_in_name, reverse=True)
     paths = [place/pattern for place in (folder, *checkpoints)]
     return next((path for path in paths if path.exists()), None)
 

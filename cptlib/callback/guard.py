@@ -342,7 +342,7 @@ _name = re.compile(r'copy-(\d{12})-')
 
 def _name_of_copy(step): return f'copy-{step:012d}-{os.urandom(4).hex()}'
 
-def _newest(steps, step):
+def _index_before(steps, step):
     "Find the index of the newest of sorted `steps` not after `step`, else of the oldest."
     before = [i for i, s in enumerate(steps) if s <= step]
     return before[-1] if before else 0
@@ -380,7 +380,7 @@ class StateCopies:
         step:int, # the earliest step that may still be asked for
     ):
         "Forget the copies that no `before` from `step` on would return."
-        self._copies = self._copies[_newest([c.step for c in self._copies], step):]
+        self._copies = self._copies[_index_before([c.step for c in self._copies], step):]
 
     def parts(self)->dict: # {name of a copy: what `snapshot` made of it}
         "Return all copies, for a checkpoint."
@@ -401,7 +401,7 @@ class StateCopies:
     )->tuple: # step of the state, and the state; None if there is none
         "Return the newest state taken at or before `step`, else the oldest there is."
         if not self._copies: return self._on_disk(step, stores, since, world)
-        copy = self._copies[_newest([c.step for c in self._copies], step)]
+        copy = self._copies[_index_before([c.step for c in self._copies], step)]
         tensors = {name: t.clone() for name, t in copy.tensors.items()}
         return copy.step, restore(copy.tree, tensors)
 
@@ -415,7 +415,7 @@ def _on_disk(self:StateCopies, step, stores, since, world):
         if world > 1: dist.broadcast_object_list(shared) # of the process that writes
         names = [name for name in shared[0] if step_of(name) >= since]
         if not names: continue
-        name = names[_newest([step_of(name) for name in names], step)]
+        name = names[_index_before([step_of(name) for name in names], step)]
         return step_of(name), read_snapshot(store.path/name)[0]
 
 # %% ../../nbs/callback/08_guard.ipynb #8e73a409

@@ -210,7 +210,7 @@ _BRACES = re.compile(r'\{[^{}]*\}')
 
 _AGAIN = re.compile(r' \(column \d+\)$') # what tells a column from one of the same name
 
-def _plain(name):
+def _normal_name(name):
     "Normalize a name: lower case, without the run name and punctuation."
     without_run = _AGAIN.sub('', str(name)).split(' - ')[-1]
     return re.sub('[^a-z0-9]+', '_', without_run.lower()).strip('_')
@@ -235,7 +235,7 @@ def _from_console(lines):
         if 'loss' not in line.lower(): continue
         braces = _BRACES.findall(line)
         found = [_of_dictionary(text) for text in braces] if braces else [_of_line(line)]
-        rows += [row for row in found if any('loss' in _plain(name) for name in row)]
+        rows += [row for row in found if any('loss' in _normal_name(name) for name in row)]
     return rows
 
 # %% ../../nbs/clunk/05_logs.ipynb #5251b4e4
@@ -277,7 +277,7 @@ def _is_table(lines):
     "Tell whether the first line is a header with a loss, or a number."
     if _number(lines[0]) is not None: return True
     delimiter = max(',;\t', key=lines[0].count)
-    names = [_plain(name) for name in lines[0].split(delimiter)]
+    names = [_normal_name(name) for name in lines[0].split(delimiter)]
     known = [name for name in names if 'loss' in name or name == 'value']
     return bool(known) and not any(re.search(r'\d', name.split('_')[-1]) for name in known)
 
@@ -368,11 +368,11 @@ _NO_TRAINING = re.compile('val|test|dev|_min|_max')
 def _candidates(names, want):
     "Find the `names` that could be the column `want`."
     for known in _KNOWN[want]:
-        hits = [name for name in names if _plain(name) == known]
+        hits = [name for name in names if _normal_name(name) == known]
         if hits: return hits
     if want != 'loss': return []
-    losses = [name for name in names if 'loss' in _plain(name)]
-    return [name for name in losses if not _NO_TRAINING.search(_plain(name))]
+    losses = [name for name in names if 'loss' in _normal_name(name)]
+    return [name for name in losses if not _NO_TRAINING.search(_normal_name(name))]
 
 def _pick(names, want):
     "Pick the column `want`, or None. Raises ValueError if two could be the loss."
@@ -457,9 +457,9 @@ def _columns(table, column=None):
     with_loss = table[loss].present
     beside = [name for name, other in table.items() if other.present[with_loss].any()]
     picked = {want: _pick(beside, want) for want in _KNOWN if want != 'loss'}
-    others = [name for name in beside if 'loss' in _plain(name) and name != loss]
-    others = [name for name in others if not _NO_TRAINING.search(_plain(name))]
-    validation = [name for name in table if _VALID.match(_plain(name))]
+    others = [name for name in beside if 'loss' in _normal_name(name) and name != loss]
+    others = [name for name in others if not _NO_TRAINING.search(_normal_name(name))]
+    validation = [name for name in table if _VALID.match(_normal_name(name))]
     return _Columns(dict(loss=loss) | picked, validation, others)
 
 # %% ../../nbs/clunk/05_logs.ipynb #13a63e9f
@@ -984,11 +984,11 @@ def _validation(table, names, step, points, rows=slice(None)):
     for name in names:
         values, present = table[name]
         told = present & of_run
-        source, what = _VALID.match(_plain(name)).groups()
+        source, what = _VALID.match(_normal_name(name)).groups()
         source = re.sub('_?mean_token$', '', source or '') # TRL's name of the accuracy
         found = _last_told(list(zip(at[told].tolist(), values[told].tolist())))
         key = 'loss' if what == 'loss' else 'accuracy', source or 'loss'
-        rank = not _plain(name).startswith('test'), len(found)
+        rank = not _normal_name(name).startswith('test'), len(found)
         if found and (key not in best or rank > best[key][0]): best[key] = rank, found
     out = dict(loss={}, accuracy={})
     for (kind, source), (_, found) in best.items(): out[kind][source] = found

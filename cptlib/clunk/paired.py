@@ -25,7 +25,7 @@ from .verdict import check_alpha, probe_gap
 _SHORTEST = 4 # steps of the shortest piece of the curve
 
 @lru_cache(maxsize=64) # most epochs of a run have the same length
-def _pieces(n):
+def _bent_lines(n):
     "Return a basis [n, k] of lines that bend at 1/2, 1/4, 1/8, ... of `n` steps."
     step = np.arange(n)
     columns, bend = [np.ones(n), step/n], n/2
@@ -55,7 +55,7 @@ class EpochRows:
 
     def _curve(self):
         "Fit lines to the losses of the epoch [steps]."
-        P = _pieces(self.n)
+        P = _bent_lines(self.n)
         PW = P.T * self.count
         return P @ np.linalg.lstsq(PW @ P, PW @ self.mean, rcond=None)[0]
 
@@ -110,7 +110,7 @@ def _root(V):
 def _whole_design(n_before, n_after, h):
     "Design of all steps of two epochs [steps, columns]: seven for the window, then those outside."
     window = design(h)
-    early, late = _pieces(n_before - h), _pieces(n_after - h)
+    early, late = _bent_lines(n_before - h), _bent_lines(n_after - h)
     D = np.zeros((n_before + n_after, LOSS + early.shape[1] + late.shape[1]))
     D[:n_before - h, LOSS:LOSS + early.shape[1]] = early
     D[n_before - h:n_before + h, :LOSS] = window

@@ -481,19 +481,22 @@ def _repr_html_(self:ClunkReport):
     items = ''.join(f'<li>{escape(sentence)}</li>' for sentence in self.advice)
     return f'{html}<p><b>What to do</b></p><ul>{items}</ul>'
 
-# %% ../../nbs/clunk/02_verdict.ipynb #93cef005
-def _plain(x):
-    "Convert `x` to types that JSON knows."
-    if isinstance(x, dict): return {str(k): _plain(v) for k, v in x.items()}
-    if isinstance(x, (list, tuple)): return [_plain(v) for v in x]
-    if isinstance(x, (float, np.floating)): return float(x) if np.isfinite(x) else None
-    return x.item() if isinstance(x, np.generic) else x
+# %% ../../nbs/clunk/02_verdict.ipynb #f7f7ae8b
+def as_json(
+    value, # numbers of Python or NumPy and texts, also in dicts, lists and tuples
+)->dict|list|str|float|int|bool|None:
+    "Convert to what JSON has. NaN and infinity become None."
+    if isinstance(value, dict): return {str(key): as_json(o) for key, o in value.items()}
+    if isinstance(value, (list, tuple)): return [as_json(o) for o in value]
+    if isinstance(value, np.generic): value = value.item()
+    finite = not isinstance(value, float) or np.isfinite(value)
+    return value if finite else None
 
+# %% ../../nbs/clunk/02_verdict.ipynb #93cef005
 _OF_BOUNDARY = ('source', 'epoch', 'index', 'n', 'drop', 'ci', 'p', 'p_raw', 'verdict', 'flags',
                 'detectable', 'slopes', 'correlation')
 _OF_REPORT = ('verdict', 'because', 'found', 'p', 'drop', 'ci', 'detectable', 'source', 'alpha',
-              'probe',
-              'dropped', 'advice')
+              'probe', 'dropped', 'advice')
 
 def _boundary_dict(b):
     "Return a boundary as a dictionary."
@@ -506,7 +509,7 @@ def to_dict(self:ClunkReport)->dict: # of numbers, texts, lists and dicts
     "Return all numbers and verdicts as plain Python, ready for `json.dumps`."
     fields = {key: getattr(self, key) for key in _OF_REPORT}
     boundaries = [_boundary_dict(b) for b in self.boundaries]
-    return _plain(fields | dict(meaning=_meaning(self), boundaries=boundaries))
+    return as_json(fields | dict(meaning=_meaning(self), boundaries=boundaries))
 
 # %% ../../nbs/clunk/02_verdict.ipynb #e12f20fe
 def _draw(ax, b):

@@ -24,7 +24,7 @@ from .embedded import Document, EmbeddedTexts, embedded_texts, split_of
 _all_ = ['Document', 'EmbeddedTexts', 'embedded_texts', 'split_of']
 
 # %% ../../nbs/data/01_text.ipynb #a76cb770
-def _plain(value):
+def _python_number(value):
     "Return a number of any library as one of Python; None for anything else."
     if hasattr(value, 'item') and getattr(value, 'ndim', None) == 0: value = value.item()
     is_number = isinstance(value, (Real, Decimal)) and not isinstance(value, bool)
@@ -56,7 +56,7 @@ def as_number(
     between:bool=False, # refuse `low` and `high` themselves?
 )->float: # a Python int if `whole`, else a Python float
     "Return a finite number in range. Raises ValueError for anything else."
-    number = _plain(value)
+    number = _python_number(value)
     if number is not None and _fits(number, low, high, whole, between):
         return int(number) if whole else float(number)
     shown = value if number is None else number
