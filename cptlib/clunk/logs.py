@@ -133,7 +133,8 @@ def _number(v):
 def _is_column(values):
     "Tell whether `values` is a list, or a dictionary that counts its entries."
     if isinstance(values, list): return True
-    return isinstance(values, dict) and bool(values) and all(str(k).isdigit() for k in values)
+    if not isinstance(values, dict) or not values: return False
+    return all(str(key).isdigit() for key in values)
 
 def _flat(row, prefix=''):
     "Flatten nested dictionaries: {'train': {'loss': 1}} becomes {'train/loss': 1}."
@@ -164,8 +165,8 @@ def _as_row(item):
     "Make a row from one item of a JSON list: a dictionary, a loss, or [time, step, loss]."
     if isinstance(item, dict): return _flat(item)
     if isinstance(item, list):
-        names = {2: ('step', 'loss'), 3: ('time', 'step', 'loss')}.get(len(item), ())
-        return dict(zip(names, item))
+        names_by_length = {2: ('step', 'loss'), 3: ('time', 'step', 'loss')}
+        return dict(zip(names_by_length.get(len(item), ()), item))
     return {'loss': item}
 
 def _from_json(d):
@@ -180,15 +181,18 @@ def _from_json(d):
     rows = d if isinstance(d, list) else [d]
     return _pivoted([_as_row(row) for row in rows])
 
+_METRIC_NAMES = 'key', 'metric', 'tag', 'metric_name'
+
 def _pivoted(rows):
     "Turn rows of one metric each ({'key': 'loss', 'value': 2, 'step': 1}) into rows of columns."
     first = rows[0] if rows else {}
-    named = next((k for k in ('key', 'metric', 'tag', 'metric_name') if k in first), None)
+    named = next((column for column in _METRIC_NAMES if column in first), None)
     if named is None or 'value' not in first or 'step' not in first: return rows
     by_step = {}
     for row in rows:
-        place = (row.get('run_id'), row.get('step'))
-        by_step.setdefault(place, {'step': row.get('step')})[row.get(named)] = row.get('value')
+        step = row.get('step')
+        metrics = by_step.setdefault((row.get('run_id'), step), {'step': step})
+        metrics[row.get(named)] = row.get('value')
     return list(by_step.values())
 
 def _from_lines(lines):
@@ -279,12 +283,23 @@ def _is_table(lines):
     delimiter = max(',;\t', key=lines[0].count)
     names = [_normal_name(name) for name in lines[0].split(delimiter)]
     known = [name for name in names if 'loss' in name or name == 'value']
-    return bool(known) and not any(re.search(r'\d', name.split('_')[-1]) for name in known)
+    with_value = any(re.search(r'\d', name.split('_')[-1]) for name in known) # 'loss 2.5'
+    return bool(known) and not with_value
 
 def _is_metric_file(lines):
     "Tell whether each line is 'time value step', as MLflow keeps a metric."
     words = lines[0].split()
-    return len(words) == 3 and words[0].isdigit() and len(words[0]) == 13
+    if len(words) != 3: return False
+    time = words[0]
+    return time.isdigit() and len(time) == 13 # in milliseconds
+
+def _from_metric_file(lines):
+    "Read the rows of such a file, without unfinished lines."
+    rows = []
+    for line in lines:
+        words = line.split()
+        if len(words) == 3: rows.append(dict(step=words[2], loss=words[1]))
+    return rows
 
 # %% ../../nbs/clunk/05_logs.ipynb #0f00a5bc
 class _File(NamedTuple):
@@ -346,9 +361,7 @@ def _read_data(path, data):
     if not lines: raise ValueError('the file is empty; give the log of a run')
     strict = any(suffix in ('.json', '.jsonl') for suffix in path.suffixes)
     if text[0] in '{[': return _read_json(text, lines, strict)
-    if _is_metric_file(lines):
-        words = [line.split() for line in lines]
-        return _File([dict(step=w[-1], loss=w[1]) for w in words if len(w) == 3], {})
+    if _is_metric_file(lines): return _File(_from_metric_file(lines), {})
     is_console = 'loss' in text.lower() and not _is_table(lines)
     rows = _from_console(lines) if is_console else []
     return _File(rows or _from_table(lines), {})
@@ -365,14 +378,18 @@ _KNOWN = dict( # names of each column, the preferred ones first
 _VALID = re.compile(r'^(?:e?val|valid|validation|test|dev)_(?:(.*)_)?(loss|acc)(?:uracy)?$')
 _NO_TRAINING = re.compile('val|test|dev|_min|_max')
 
+def _is_training_loss(name):
+    "Tell whether a column has a loss, and its name does not speak of validation."
+    normal = _normal_name(name)
+    return 'loss' in normal and not _NO_TRAINING.search(normal)
+
 def _candidates(names, want):
     "Find the `names` that could be the column `want`."
     for known in _KNOWN[want]:
         hits = [name for name in names if _normal_name(name) == known]
         if hits: return hits
     if want != 'loss': return []
-    losses = [name for name in names if 'loss' in _normal_name(name)]
-    return [name for name in losses if not _NO_TRAINING.search(_normal_name(name))]
+    return [name for name in names if _is_training_loss(name)]
 
 def _pick(names, want):
     "Pick the column `want`, or None. Raises ValueError if two could be the loss."
@@ -438,12 +455,15 @@ def _without_summary(table):
     "Leave out the Trainer's summary of a run. Raises ValueError if nothing else is there."
     marks = [table[name] for name in _SUMMARY if name in table]
     if not marks: return table
-    curve = ~np.any([mark.present & np.isfinite(mark.values) for mark in marks], axis=0)
+    marked = [mark.present & np.isfinite(mark.values) for mark in marks]
+    curve = ~np.any(marked, axis=0)
     if not curve.any():
         raise ValueError('this holds only the summary of a run, one mean loss; '
                          'give its trainer_state.json or its console output')
-    kept = {name: _Column(*(part[curve] for part in column)) for name, column in table.items()}
-    return {name: column for name, column in kept.items() if column.present.any()}
+    kept = {}
+    for name, (values, present) in table.items():
+        if present[curve].any(): kept[name] = _Column(values[curve], present[curve])
+    return kept
 
 def _columns(table, column=None):
     "Find the `_Columns` of a `_table`. Raises ValueError if there is no loss."
@@ -457,8 +477,7 @@ def _columns(table, column=None):
     with_loss = table[loss].present
     beside = [name for name, other in table.items() if other.present[with_loss].any()]
     picked = {want: _pick(beside, want) for want in _KNOWN if want != 'loss'}
-    others = [name for name in beside if 'loss' in _normal_name(name) and name != loss]
-    others = [name for name in others if not _NO_TRAINING.search(_normal_name(name))]
+    others = [name for name in beside if name != loss and _is_training_loss(name)]
     validation = [name for name in table if _VALID.match(_normal_name(name))]
     return _Columns(dict(loss=loss) | picked, validation, others)
 
@@ -466,7 +485,8 @@ def _columns(table, column=None):
 def _decimals(epoch):
     "Find how many decimals, 1 to 6, epochs are rounded to, or None if they are not."
     for digits in range(1, 7):
-        if np.abs(np.round(epoch, digits) - epoch).max(initial=0.) < 1e-9: return digits
+        off = np.abs(np.round(epoch, digits) - epoch)
+        if off.max(initial=0.) < 1e-9: return digits
     return None
 
 def _rounding(epoch):
@@ -494,7 +514,8 @@ class _EpochFit:
 def _outermost(step, epoch):
     "Return each distinct epoch with its first and its last step."
     values, place = np.unique(epoch, return_inverse=True)
-    first, last = np.full(len(values), np.inf), np.full(len(values), -np.inf)
+    first = np.full(len(values), np.inf)
+    last = np.full(len(values), -np.inf)
     np.minimum.at(first, place, step)
     np.maximum.at(last, place, step)
     return values, first, last
@@ -503,8 +524,8 @@ def _without_offset(e, first, last, half):
     "Return the lowest and the highest length that fit with an offset of 0."
     low = (last/(e + half)).max()
     above = e > half
-    high = (first[above]/(e[above] - half[above])).min(initial=np.inf)
-    return low, min(high, 2*low)
+    highest = first[above]/(e[above] - half[above])
+    return low, min(highest.min(initial=np.inf), 2*low)
 
 def _highest(slope, height, at):
     "Return the largest of the lines height + slope*x at each of the points `at`."
@@ -534,34 +555,11 @@ def _with_offset(e, first, last, half):
     return np.stack([lengths[fits], low[fits], high[fits]])
 
 # %% ../../nbs/clunk/05_logs.ipynb #b908dbda
-def _fit_epochs(step, epoch, hint=None):
-    "Find the `_EpochFit` from steps and epochs [n], or None if nothing fits all points."
-    step, epoch = step.astype(float), epoch.astype(float)
-    usable = (epoch > 0) & (step > 0)
-    if not usable.any(): return None
-    ratio = step[usable]/epoch[usable]
-    exact = round(float(np.median(ratio)))
-    if exact and np.abs(ratio - exact).max() < 1e-4*exact: return _EpochFit(exact)
-    error = _rounding(epoch)
-    if error is None: return _fit_exactly(step, epoch)
-
-    e, first, last = _outermost(step, epoch)
-    half = error[np.searchsorted(epoch, e)] if (np.diff(epoch) >= 0).all() else error.max()
-    half = np.broadcast_to(half, e.shape)
-    low, high = _without_offset(e, first, last, half)
-    boundaries = max(1, math.floor(e[-1] - 1e-6))
-    if low <= high + 1e-9:
-        whole = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
-        length = (low + high)/2
-        if len(whole): length = hint if hint in whole else whole[len(whole)//2]
-        sure = hint in whole or len(whole) == 1
-        off = 0 if sure else max(high - length, length - low)
-        return _EpochFit(length, 0., boundaries*off)
-    lengths, lowest, highest = _with_offset(e, first, last, half)
-    if not len(lengths): return None
-    ends = np.concatenate([lowest + boundaries*lengths, highest + boundaries*lengths])
-    offset = float((lowest + highest).mean()/2)
-    return _EpochFit(float(lengths.mean()), offset, float(np.ptp(ends)/2))
+def _whole_length(ratio):
+    "Return the whole number of steps an epoch that all ratios agree on, or None."
+    length = round(float(np.median(ratio)))
+    agreed = length and np.abs(ratio - length).max() < 1e-4*length
+    return length if agreed else None
 
 def _fit_exactly(step, epoch):
     "Fit a line to epochs that are not rounded, or return None if they are not on a line."
@@ -569,6 +567,49 @@ def _fit_exactly(step, epoch):
     slope, start = np.polyfit(step, epoch, 1)
     off = np.abs(start + slope*step - epoch).max()
     return _EpochFit(1/slope, -start/slope) if slope > 0 and off < 0.1*slope else None
+
+# %% ../../nbs/clunk/05_logs.ipynb #f97cb722
+def _half_widths(epoch, error, e):
+    "Return the rounding error of each distinct epoch [k]; the largest where epochs go back."
+    if (np.diff(epoch) >= 0).all(): return error[np.searchsorted(epoch, e)]
+    return np.full(len(e), error.max())
+
+def _boundaries(e): return max(1, math.floor(e[-1] - 1e-6))
+
+def _fit_from_zero(e, first, last, half, hint):
+    "Return the `_EpochFit` with an offset of 0, or None if nothing fits."
+    low, high = _without_offset(e, first, last, half)
+    if not low <= high + 1e-9: return None
+    whole = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
+    if hint in whole: return _EpochFit(hint)
+    if len(whole) == 1: return _EpochFit(whole[0])
+    length = whole[len(whole)//2] if whole else float(low + high)/2
+    off = float(max(high - length, length - low))
+    return _EpochFit(length, slack=_boundaries(e)*off)
+
+def _fit_shifted(e, first, last, half):
+    "Return the `_EpochFit` with any offset, or None if nothing fits."
+    lengths, lowest, highest = _with_offset(e, first, last, half)
+    if not len(lengths): return None
+    to_last_boundary = _boundaries(e)*lengths
+    ends = np.concatenate([lowest + to_last_boundary, highest + to_last_boundary])
+    offset = float((lowest + highest).mean()/2)
+    slack = float(np.ptp(ends)/2)
+    return _EpochFit(float(lengths.mean()), offset, slack)
+
+def _fit_epochs(step, epoch, hint=None):
+    "Find the `_EpochFit` from steps and epochs [n], or None if nothing fits all points."
+    step, epoch = step.astype(float), epoch.astype(float)
+    usable = (epoch > 0) & (step > 0)
+    if not usable.any(): return None
+    length = _whole_length(step[usable]/epoch[usable])
+    if length: return _EpochFit(length)
+    error = _rounding(epoch)
+    if error is None: return _fit_exactly(step, epoch)
+    e, first, last = _outermost(step, epoch)
+    half = _half_widths(epoch, error, e)
+    from_zero = _fit_from_zero(e, first, last, half, hint)
+    return from_zero or _fit_shifted(e, first, last, half)
 
 # %% ../../nbs/clunk/05_logs.ipynb #f1aa37c5
 class _Epochs(NamedTuple):
@@ -608,6 +649,11 @@ def _epochs(step, epoch, every, fit):
     return _epochs_by_length(step, every, fit) if fit else _epochs_by_column(epoch, every)
 
 # %% ../../nbs/clunk/05_logs.ipynb #60ebd055
+def _moved(boundary, place, **fields):
+    "Return a boundary with each of its points where `place` says, and with other `fields`."
+    starts = tuple(map(place, boundary.starts))
+    return replace(boundary, index=place(boundary.index), starts=starts, **fields)
+
 @dataclass
 class Log:
     "A training log, ready for `detect_clunks`."
@@ -627,11 +673,8 @@ class Log:
         "Return the report, with boundaries as steps of the run, and slopes per step."
         metadata = None if self.lr is None else dict(lr=self.lr)
         report = detect_clunks(self.losses, self.starts, alpha, metadata)
-        boundaries = []
-        for b in report.boundaries:
-            index, *starts = (int(self.step[s]) for s in (b.index, *b.starts))
-            jump = self._per_step(b.jump)
-            boundaries.append(replace(b, index=index, jump=jump, starts=tuple(starts)))
+        def step_of(point): return int(self.step[point])
+        boundaries = [_moved(b, step_of, jump=self._per_step(b.jump)) for b in report.boundaries]
         return advised(replace(report, boundaries=boundaries), **self.validation)
 
     def _per_step(self, jump):
@@ -646,8 +689,7 @@ class Log:
     ): # matplotlib `Figure`
         "Plot the report over the steps of the run."
         def point_of(step): return int(np.searchsorted(self.step, step))
-        boundaries = [replace(b, index=point_of(b.index), starts=tuple(map(point_of, b.starts)))
-                      for b in report.boundaries]
+        boundaries = [_moved(b, point_of) for b in report.boundaries]
         fig = replace(report, boundaries=boundaries).plot()
         def step_at(x, position):
             if not 0 <= x < len(self.step): return ''
@@ -697,8 +739,11 @@ def _counted_on(series):
     step, epoch = series.get('step'), series.get('epoch')
     if step is None or epoch is None: return series
     back = np.flatnonzero(np.diff(step) < 0) + 1
-    if not len(back) or not (epoch[back] > epoch[back - 1]).all(): return series
-    if not (epoch % 1 == 0).all() and (step[back] > 2*step[0] + 1).any(): return series
+    in_new_epochs = (epoch[back] > epoch[back - 1]).all()
+    if not len(back) or not in_new_epochs: return series
+    fractional = (epoch % 1 != 0).any()
+    to_the_start = (step[back] <= 2*step[0] + 1).all()
+    if fractional and not to_the_start: return series
     gap = np.median(np.abs(np.diff(step)))
     added = np.zeros(len(step))
     added[back] = step[back - 1] - step[back] + gap
@@ -712,7 +757,7 @@ def _split_runs(series):
     progress = np.round(progress, 9)
     if (np.diff(progress) >= 0).all(): return [series], 0
     runs, kept, repeated = [], [0], 0
-    usual = np.median(np.abs(np.diff(progress))) if len(progress) > 1 else 0
+    usual = np.median(np.abs(np.diff(progress)))
     for i in range(1, len(progress)):
         if progress[i] >= progress[kept[-1]]:
             kept.append(i)
@@ -733,16 +778,17 @@ def _choose_run(runs, run):
     """Return the series of one run, its rows in the log as a slice, and a note or None.
 
     Raises ValueError for a run that is not there."""
-    if run is None: chosen = max(range(len(runs)), key=lambda i: len(runs[i]['loss']))
+    sizes = [len(series['loss']) for series in runs]
+    if run is None: chosen = sizes.index(max(sizes))
     elif 1 <= run <= len(runs): chosen = run - 1
     else: raise ValueError(f'there is no run {run}; this log holds {len(runs)}, counted from 1')
     if len(runs) == 1: return runs[0], slice(None), None
     begins = [None, *(series['row'][0] for series in runs[1:]), None]
     rows = slice(*begins[chosen:chosen + 2])
-    sizes = ', '.join(str(len(series['loss'])) for series in runs)
+    listed = ', '.join(map(str, sizes))
     which = f'Run {chosen + 1} is read' + (', the longest' if run is None else '')
-    return runs[chosen], rows, (f'This log holds {len(runs)} runs, of {sizes} points. {which}; '
-                          'name another with --run (run=...).')
+    return runs[chosen], rows, (f'This log holds {len(runs)} runs, of {listed} points. {which}; '
+                                'name another with --run (run=...).')
 
 class _Points(NamedTuple):
     "The points of one run."
@@ -791,25 +837,43 @@ def _has_losses(file):
     except ValueError as e: return 'could all be' in str(e)
     return table[loss].present.sum() > 1
 
+def _top_states(files):
+    "Return the states of a Trainer that lie highest."
+    states = [file for file in files if file.name == 'trainer_state.json']
+    top = min((len(file.parts) for file in states), default=0)
+    return [file for file in states if len(file.parts) == top]
+
+def _of_one_run(states):
+    "Tell whether this is one state, or those of the checkpoints of one run."
+    if len(states) == 1: return True
+    of_checkpoints = all(file.parent.name.startswith('checkpoint-') for file in states)
+    runs = {file.parent.parent for file in states}
+    return of_checkpoints and len(runs) == 1
+
+def _named_like_logs(files):
+    "Return files with the name of a log; of up to 50, those with a training loss."
+    named = [file for file in files if _LOG_NAMES.fullmatch(file.name.lower())]
+    if len(named) > 50: return named # reading them would take long
+    return [file for file in named if _has_losses(file)]
+
+# %% ../../nbs/clunk/05_logs.ipynb #0185ad13
+def _no_choice(folder, files, logs):
+    "Say that a folder has no log, or more than one."
+    listed = ''.join(f'\n  {file.relative_to(folder)}' for file in (logs or files)[:10])
+    if logs: return f'{len(logs)} logs in this folder; give one of them:{listed}'
+    what = f'; it holds{listed}' if files else ' and no other file'
+    return f'0 logs in this folder{what}'
+
 def _find_in(folder):
     "Find the log in a folder. Raises ValueError if there is none, or more than one."
     files = _below(folder)
-    states = [file for file in files if file.name == 'trainer_state.json']
-    top = min((len(file.parts) for file in states), default=0)
-    whole = [file for file in states if len(file.parts) == top]
-    of_checkpoints = all(file.parent.name.startswith('checkpoint-') for file in whole)
-    one_run = len({file.parent.parent for file in whole}) == 1
-    if whole and (len(whole) == 1 or of_checkpoints and one_run):
-        return max(whole, key=_checkpoint_step)
-    logs = whole or [file for file in files if _LOG_NAMES.fullmatch(file.name.lower())]
-    if not whole and len(logs) <= 50: logs = [file for file in logs if _has_losses(file)]
-    named = [file for file in logs if file.name == 'trainer_log.jsonl']
-    if len(named) == 1: logs = named
+    states = _top_states(files)
+    if _of_one_run(states): return max(states, key=_checkpoint_step)
+    logs = states or _named_like_logs(files)
+    of_factory = [file for file in logs if file.name == 'trainer_log.jsonl']
+    if len(of_factory) == 1: return of_factory[0]
     if len(logs) == 1: return logs[0]
-    listed = ''.join(f'\n  {file.relative_to(folder)}' for file in (logs or files)[:10])
-    if logs: raise ValueError(f'{len(logs)} logs in this folder; give one of them:{listed}')
-    what = f'; it holds{listed}' if files else ' and no other file'
-    raise ValueError(f'0 logs in this folder{what}')
+    raise ValueError(_no_choice(folder, files, logs))
 
 def _find_file(path):
     "Find the log at `path`: the file itself, or the only log in a folder."
@@ -907,8 +971,13 @@ def _looks_smoothed(log):
     "Tell whether the losses of a `Log` look like a running mean."
     if len(log.losses) < 20: return False
     epochs = np.split(log.losses, log.starts[1:])
-    spread = np.linspace(0, len(epochs) - 1, min(len(epochs), 100)).astype(int) # enough to tell
-    return looks_smoothed(*[y[np.isfinite(y)][:4096] for y in (epochs[k] for k in spread)])
+    enough = min(len(epochs), 100)
+    spread = np.linspace(0, len(epochs) - 1, enough).astype(int)
+    parts = []
+    for k in spread:
+        finite = np.isfinite(epochs[k])
+        parts.append(epochs[k][finite][:4096])
+    return looks_smoothed(*parts)
 
 def _about_epochs(log, columns, number, length):
     "Describe how many losses and epochs a `Log` has, and which column they are from."
@@ -973,25 +1042,42 @@ def _last_told(history):
         if not kept or at < kept[-1][0]: kept.append((at, value))
     return kept[::-1]
 
+class _History(NamedTuple):
+    "The values of one validation column."
+    kind: str # 'loss' or 'accuracy'
+    source: str
+    of_test: bool # whether its rows are called test rows
+    points: list # steps and values [k, 2]
+
+    @property
+    def rank(self): return not self.of_test, len(self.points)
+
+def _history(name, points):
+    "Make the `_History` of the column `name`. A source without a name is called 'loss'."
+    normal = _normal_name(name)
+    source, what = _VALID.match(normal).groups()
+    source = re.sub('_?mean_token$', '', source or '') # TRL's name of the accuracy
+    kind = 'loss' if what == 'loss' else 'accuracy'
+    return _History(kind, source or 'loss', normal.startswith('test'), points)
+
 def _validation(table, names, step, points, rows=slice(None)):
     """Return {'loss' or 'accuracy': {source: [k, 2]}} of the `rows` of one run.
 
-    The source without a name is called 'loss'. Each history is of one column: rather of
-    validation rows than of test rows, and then the longest."""
+    Each history is of one column: rather of validation rows than of test rows, and then the
+    longest."""
     best, at = {}, _steps_of_rows(table, step, points)
     of_run = np.zeros(len(at), bool)
     of_run[rows] = True
     for name in names:
         values, present = table[name]
         told = present & of_run
-        source, what = _VALID.match(_normal_name(name)).groups()
-        source = re.sub('_?mean_token$', '', source or '') # TRL's name of the accuracy
-        found = _last_told(list(zip(at[told].tolist(), values[told].tolist())))
-        key = 'loss' if what == 'loss' else 'accuracy', source or 'loss'
-        rank = not _normal_name(name).startswith('test'), len(found)
-        if found and (key not in best or rank > best[key][0]): best[key] = rank, found
+        measured = list(zip(at[told].tolist(), values[told].tolist()))
+        found = _history(name, _last_told(measured))
+        if not found.points: continue
+        key = found.kind, found.source
+        if key not in best or found.rank > best[key].rank: best[key] = found
     out = dict(loss={}, accuracy={})
-    for (kind, source), (_, found) in best.items(): out[kind][source] = found
+    for history in best.values(): out[history.kind][history.source] = history.points
     return out
 
 def _without_zeros(losses, state):
@@ -1017,6 +1103,11 @@ def _check_epochs(number, step, told_by, notes):
                          f'({told_by}), so there is no boundary to test; '
                          f'give the log of a longer run.{broke}')
 
+def _steps_per_point(step):
+    "Return how many steps lie between two points, 1 or more."
+    if len(step) < 2: return 1
+    return int(max(1, np.median(np.diff(step))))
+
 def _as_log(file, steps_per_epoch, column, run):
     "Make a `Log` from a `_File`."
     table = _without_summary(_table(file.rows))
@@ -1028,7 +1119,7 @@ def _as_log(file, steps_per_epoch, column, run):
     losses, zero_notes = _without_zeros(points['loss'], file.state)
     notes = [*broken_notes, *notes, *zero_notes, *file.notes]
     step = points['step']
-    every = int(max(1, np.median(np.diff(step)))) if len(step) > 1 else 1
+    every = _steps_per_point(step)
     length = _epoch_length(points, file.state, steps_per_epoch, picked['epoch'])
     number, straddles = _epochs(step, points.get('epoch'), every, length.fit)
     _check_epochs(number, step, length.told_by, notes)
