@@ -566,7 +566,8 @@ def _fit_exactly(step, epoch):
     if len(step) < 3: return None
     slope, start = np.polyfit(step, epoch, 1)
     off = np.abs(start + slope*step - epoch).max()
-    return _EpochFit(1/slope, -start/slope) if slope > 0 and off < 0.1*slope else None
+    if not (slope > 0 and off < 0.1*slope): return None
+    return _EpochFit(float(1/slope), float(-start/slope))
 
 # %% ../../nbs/clunk/05_logs.ipynb #f97cb722
 def _half_widths(epoch, error, e):
@@ -1108,6 +1109,17 @@ def _steps_per_point(step):
     if len(step) < 2: return 1
     return int(max(1, np.median(np.diff(step))))
 
+def _testable(number, straddles):
+    """Mark the points that are of one epoch; all points, if that would leave too few.
+
+    Raises ValueError if there is none."""
+    if straddles.all():
+        raise ValueError(f'each of the {len(number)} losses may hold steps of two epochs, '
+                         'so there is no boundary to test; log more often, best every step')
+    keep = ~straddles
+    too_few = np.median(_epoch_sizes(number[keep])) < 2
+    return np.ones(len(keep), bool) if too_few else keep
+
 def _as_log(file, steps_per_epoch, column, run):
     "Make a `Log` from a `_File`."
     table = _without_summary(_table(file.rows))
@@ -1124,8 +1136,7 @@ def _as_log(file, steps_per_epoch, column, run):
     number, straddles = _epochs(step, points.get('epoch'), every, length.fit)
     _check_epochs(number, step, length.told_by, notes)
 
-    keep = ~straddles # unless too little is left
-    if np.median(_epoch_sizes(number[keep])) < 2: keep = np.ones(len(step), bool)
+    keep = _testable(number, straddles)
     number = number[keep]
     starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
     log = Log(losses[keep], starts, step[keep].astype(int), every,
