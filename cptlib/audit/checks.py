@@ -253,11 +253,18 @@ def check_documents(
     name = 'documents'
     if not record.influence: return _unseen(name, 'no packed row was seen')
     worst = max(record.influence, key=lambda r: r['change'])
-    changed = worst['change'] > 1e-3
+    restarts = worst.get('restarts', worst.get('apart')) # older records name it `apart`
+    asked = record.asked['separate']
+    should_be_separate = restarts if asked is None else asked
     statement = (f'with the first document changed, the outputs for later ones move by '
                  f'{worst["change"]:.2g} of their spread')
-    if not changed: return Finding(name, 'fine', statement)
-    if not worst['apart']: return Finding(name, 'note', statement + ', as in ordinary packing')
+    if worst['change'] <= 1e-3: return Finding(name, 'fine', statement)
+    if not should_be_separate:
+        return Finding(name, 'note', statement + ', as in ordinary packing')
+    if not restarts:
+        look = 'position_ids that begin anew with each document, or a mask that separates them'
+        statement += ', though you asked for separate documents'
+        return Finding(name, 'alarm', statement, look)
     look = 'use_cache=False and the mask: with a cache or a mask, position_ids separate nothing'
     return Finding(name, 'alarm', statement + ', though their positions begin anew', look)
 

@@ -290,7 +290,7 @@ class Record:
         self.train_rows = RowMemory(cap, distinct=True)
         self.valid_rows = RowMemory(cap, distinct=True)
         self.epochs, self.looks = [], [] # `Epoch`s and `Look`s
-        self.influence = [] # dicts: step, change, asked
+        self.influence = [] # dicts: step, change, restarts
         self.logged = [] # of each logged loss: step, logged, seen
         self.resumed = [] # of each resume: step, lr before, lr after, compared, different
         self.running = None # how much of the running epoch was there when this was saved

@@ -81,20 +81,21 @@ class Recorder:
         source_of=None, # token ids [n] of a row -> name of its source
     ):
         self.record, self.source_of = record, source_of
-        self.dataset, self.loader_batches = None, None # of the running epoch
+        self.dataset = None # of the running epoch
         self.known = None # `RowMemory` of the data set, once it was read
         self.expected = {} # step -> digest, of an earlier run that went further
         self._parts, self._digest = [], 0 # of the running step
-        self._batches, self._continues = 0, False
+        self._last_hashes = None # of the last training pass
+        self._continues = False # does the next pass over the data continue an epoch?
 
-    def begin_epoch(self, dataset=None, batches=None):
+    def begin_epoch(self, dataset=None):
         "A pass over the data begins; after a resume, the first one continues the old epoch."
-        self.dataset, self.loader_batches = dataset, batches
+        self.dataset = dataset
         if self._continues:
             self._continues = False
             return
         self.record.starts.append(len(self.record.loss))
-        self.record.epoch_rows, self._batches = RowMemory(self.record.cap), 0
+        self.record.epoch_rows = RowMemory(self.record.cap)
 
     def end_epoch(self, exhausted=True):
         "The pass ended; `exhausted` says whether the data did too."
@@ -112,13 +113,12 @@ def forward(self:Recorder,
     inputs = {k: v.cpu().numpy() for k, v in f.inputs.items()}
     if f.looked is not None: self._gradient_labels(f, inputs)
     special = self.record.special
-    pad = special.pad if special.pad is not None else None
-    batch = as_batch(inputs, pad)
-    if pad is not None and pad == special.eos and 'attention_mask' not in inputs:
+    batch = as_batch(inputs, special.pad)
+    if special.pad is not None and special.pad == special.eos and 'attention_mask' not in inputs:
         batch.real[:, 1:] |= batch.real[:, :-1] # the first one ends the text
     hashes = unit_hashes(batch)
     if f.training: self._train(f, batch, hashes)
-    else: self._valid(f, batch, hashes)
+    else: self._valid(f, hashes)
 
 @patch
 def _train(self:Recorder, f, batch, hashes):
@@ -128,8 +128,7 @@ def _train(self:Recorder, f, batch, hashes):
     r.counts.update(counts | dict(forwards=1, eval_mode=int(not f.train_mode)))
     r.epoch_rows.add(hashes)
     r.train_rows.add(hashes)
-    self._batches += 1
-    self._last = hashes
+    self._last_hashes = hashes
     self._digest = (self._digest + int(hashes.sum(dtype=np.uint64))) % 2**64
     self._parts.append((f, counts.get('targets')))
     if self.source_of is None: return
@@ -137,9 +136,9 @@ def _train(self:Recorder, f, batch, hashes):
         r.sources[str(self.source_of(tokens[real]))] += 1
 
 @patch
-def _valid(self:Recorder, f, batch, hashes):
+def _valid(self:Recorder, f, hashes):
     "Keep the rows of an evaluation pass."
-    again = np.array_equal(hashes, getattr(self, '_last', None))
+    again = np.array_equal(hashes, self._last_hashes)
     if again and f.train_mode: return # a second pass for metrics of the same training batch
     r = self.record
     r.valid_counts.update(forwards=1, train_mode=int(f.train_mode))
@@ -300,15 +299,15 @@ def _gradient_labels(self:Recorder, f, inputs):
 # %% ../../nbs/audit/02_watch.ipynb #267a9949
 def _second_document(tokens, positions, eos):
     "Row and place of the first token of a second document, and whether positions tell it."
-    apart = positions is not None and positions.shape == tokens.shape
-    if apart: found = (positions[:, 1:] == 0) & (positions[:, :-1] > 0)
+    restarts = positions is not None and positions.shape == tokens.shape
+    if restarts: found = (positions[:, 1:] == 0) & (positions[:, :-1] > 0)
     elif eos is not None: found = tokens[:, :-1] == eos
     else: return None
     found = found[:, :-1] # at least two tokens behind it
     places = found.nonzero()
     if not len(places): return None
     row, end = places[0].tolist()
-    return row, end + 1, apart
+    return row, end + 1, restarts
 
 # %% ../../nbs/audit/02_watch.ipynb #0217e989
 def _row_of(kwargs, row, n_rows):
@@ -347,12 +346,14 @@ def influence(
     args:tuple=(), # other positional arguments of the model
     kwargs:dict=None, # keyword arguments of the model, without the ids
     eos:int=None, # id that ends a document, used if there are no positions
-)->dict: # change of the outputs, in standard deviations, and `apart`; None without a packed row
-    "Change the first document of a packed row: how far do outputs for later ones move?"
+)->dict: # `change` of outputs, in standard deviations, and `restarts`; None without a packed row
+    """Change the first document of a packed row: how far do outputs for later ones move?
+
+    `restarts` says whether positions begin anew in the row."""
     kwargs = kwargs or {}
     place = _second_document(tokens, kwargs.get('position_ids'), eos)
     if place is None: return None
-    row, end, apart = place
+    row, end, restarts = place
     named = _row_of(kwargs, row, len(tokens))
     if named is None: return None
     before = tokens[row:row + 1].clone()
@@ -368,7 +369,7 @@ def influence(
     if a is None: return None
     a, b = a[:, end:].float(), b[:, end:].float()
     change = (a - b).abs().max()/a.std()
-    return dict(change=change.item(), apart=apart)
+    return dict(change=change.item(), restarts=restarts)
 
 # %% ../../nbs/audit/02_watch.ipynb #273b343a
 def _inputs(args, kwargs):
@@ -438,7 +439,7 @@ class Audit:
         self.folder, self.tokenizer, self.probe, self.cap = folder, tokenizer, probe, cap
         self.source_of, self._queue, self._handles = source_of, [], []
         self._asked = dict(targets=targets, shares=shares, separate=separate, repeats=repeats)
-        self._looks, self._probed, self._busy = False, None, False
+        self._probed, self._busy = None, False # step of the last probe; is one running?
         self._last = None # the last forward pass that could be read
         self.steps, self._open = 0, None # _open: the pass over the data, None between passes
         self._new(Record(cap, *_ranks()))
@@ -571,8 +572,6 @@ def _probe(self:Audit, model, args, kwargs):
     finally: self._busy = False
     if found is None: return
     self._probed = self.steps
-    if self.recorder.record.asked['separate'] is not None:
-        found['apart'] = self.recorder.record.asked['separate']
     self.recorder.record.influence.append(dict(step=self.steps, **found))
 
 # %% ../../nbs/audit/02_watch.ipynb #41bbad82
