@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ..data.loader import row_hashes
+from ..data.loader import span_hashes
+from ..data.order import GOLDEN
 
 # %% ../../nbs/audit/00_observe.ipynb #16d5d0ba
 IGNORED = -100 # the label of a token that is not trained on
@@ -63,12 +64,6 @@ def unit_starts(
     return starts
 
 # %% ../../nbs/audit/00_observe.ipynb #b24649da
-_BASE = np.uint64(0x9E3779B97F4A7C15)
-
-def _powers(n):
-    factors = np.full(n, _BASE, np.uint64)
-    return np.cumprod(factors)
-
 def unit_hashes(
     batch:Batch, # inputs of a forward pass
 )->np.ndarray: # uint64 [rows or documents]
@@ -76,10 +71,8 @@ def unit_hashes(
     tokens = batch.tokens[batch.real]
     first = np.flatnonzero(unit_starts(batch)[batch.real])
     if not len(first): return np.zeros(0, np.uint64)
-    lengths = np.diff(np.append(first, len(tokens)))
-    place = np.arange(len(tokens)) - np.repeat(first, lengths)
-    terms = row_hashes(tokens[:, None])*_powers(lengths.max())[place]
-    return np.add.reduceat(terms, first)
+    ends = np.append(first[1:], len(tokens))
+    return span_hashes(tokens, first, ends)*GOLDEN # powers from 1 on, as in saved records
 
 # %% ../../nbs/audit/00_observe.ipynb #d1534b68
 class RowMemory:

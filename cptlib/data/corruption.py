@@ -15,7 +15,7 @@ import torch
 
 from .disk import LARGEST_ID, NO_TARGET
 from .loader import row_hashes
-from .order import mixed
+from .order import GOLDEN, mixed
 from .text import as_number
 
 # %% ../../nbs/data/16_corruption.ipynb #c007aa2c
@@ -30,15 +30,13 @@ def row_keys(
     return mixed(mixed(row_hashes(tokens) ^ mixed(seeds)) + epochs)
 
 # %% ../../nbs/data/16_corruption.ipynb #de5044fa
-_STEP = 0x9E3779B97F4A7C15 # of the counter, as in splitmix64
-
 def uniforms(
     keys:np.ndarray, # [rows] uint64, from `row_keys`
     n:int, # how many numbers for each row
     draw:int=0, # which draw: others are independent of it
 )->np.ndarray: # [rows, n] from 0 to below 1
     "Return random numbers that depend on the key of the row and on `draw` alone."
-    counter = (np.arange(n, dtype=np.uint64) + np.uint64(draw << 32))*np.uint64(_STEP)
+    counter = (np.arange(n, dtype=np.uint64) + np.uint64(draw << 32))*GOLDEN
     bits = mixed(keys[:, None] + counter)
     return (bits >> np.uint64(11))*2.**-53
 

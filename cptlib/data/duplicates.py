@@ -14,32 +14,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .loader import row_hashes
+from .loader import span_hashes
 from .look import documents, end_id
 from .source import Source
 from .text import (Tokenizer, as_number, html_paragraphs, html_table, install_extra,
                               text_table)
 
 # %% ../../nbs/data/14_duplicates.ipynb #eb447336
-_BASE = 0x9E3779B97F4A7C15 # odd, so it has an inverse modulo 2**64
-_INVERSE = pow(_BASE, -1, 2**64)
-
-def _powers(base, n):
-    "Return the first `n` powers of a number, modulo 2**64."
-    factors = np.full(n, base, np.uint64)
-    factors[:1] = 1
-    return np.cumprod(factors)
-
 def ngram_hashes(
     tokens:np.ndarray, # token ids [tokens] of a document
     n:int, # tokens of an n-gram
 )->np.ndarray: # uint64 [tokens - n + 1], empty if the document is shorter than `n`
     "Return one number for each n-gram of a document; equal n-grams have equal ones."
     if len(tokens) < n: return np.zeros(0, np.uint64)
-    digits = row_hashes(np.asarray(tokens)[:, None]) # spread over all 64 bits
-    terms = digits*_powers(_BASE, len(tokens))
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms)])
-    return (sums[n:] - sums[:-n])*_powers(_INVERSE, len(tokens) - n + 1)
+    starts = np.arange(len(tokens) - n + 1)
+    return span_hashes(np.asarray(tokens), starts, starts + n)
 
 # %% ../../nbs/data/14_duplicates.ipynb #b2cd936e
 class Place(NamedTuple):

@@ -6,7 +6,8 @@ Docs: https://cptlib.github.io/cptlib/data/loader.html.md"""
 
 # %% auto #0
 __all__ = ['to_xy', 'evenly', 'read_rows', 'MixtureLoader', 'even_passes', 'accumulation', 'ValidLoader', 'row_hashes',
-           'document_hashes', 'warn_if_trained_on', 'EmptyLoader', 'MixtureLoaders', 'shown_tokens', 'MixtureSteps']
+           'span_hashes', 'document_hashes', 'warn_if_trained_on', 'EmptyLoader', 'MixtureLoaders', 'shown_tokens',
+           'MixtureSteps']
 
 # %% ../../nbs/data/11_loader.ipynb #3e207f85
 import math
@@ -22,6 +23,7 @@ from fastai.torch_core import display_df
 from fastcore.basics import patch, store_attr
 from .disk import LARGEST_ID, NO_TARGET, STARTS
 from .mixture import Mixture
+from .order import GOLDEN, mixed
 from .packing import hide_padding, segment_positions
 from .streams import Ids, check_sources
 from .text import Tokenizer, as_number
@@ -232,7 +234,7 @@ class ValidLoader:
             yield read_rows(self.sources[i], rows, self.device, self.objective)
 
 # %% ../../nbs/data/11_loader.ipynb #41be532a
-_BASE = 0x9E3779B97F4A7C15 # odd, so it has an inverse modulo 2**64
+_BASE = int(GOLDEN) # odd, so it has an inverse modulo 2**64
 _INVERSE = pow(_BASE, -1, 2**64)
 
 @lru_cache(4)
@@ -243,13 +245,10 @@ def _powers(base, n):
     return np.cumprod(factors)
 
 def _scattered(tokens):
-    "Token ids as numbers that are spread over all 64 bits (splitmix64, Steele et al. 2014)."
+    "Token ids as numbers that are spread over all 64 bits, with splitmix64."
     high = int(tokens.max(initial=0)) + 1
     if high < tokens.size: return _scattered(np.arange(high))[tokens] # each id once
-    x = tokens.astype(np.uint64) + np.uint64(_BASE)
-    x = (x ^ (x >> np.uint64(30)))*np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27)))*np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return mixed(tokens.astype(np.uint64) + GOLDEN)
 
 def row_hashes(
     rows:np.ndarray, # token ids [rows, positions]
@@ -257,6 +256,19 @@ def row_hashes(
     "One number for each row; equal rows have equal ones."
     return (_scattered(rows)*_powers(_BASE, rows.shape[1])).sum(1, dtype=np.uint64)
 
+def span_hashes(
+    tokens:np.ndarray, # token ids [n]
+    starts:np.ndarray, # [spans] where each span begins
+    ends:np.ndarray, # [spans] where it ends: the place behind its last token
+)->np.ndarray: # [spans] uint64
+    "One number for each span of tokens, as `row_hashes` gives it; equal spans have equal ones."
+    terms = _scattered(tokens)*_powers(_BASE, len(tokens))
+    before = np.zeros(len(tokens) + 1, np.uint64) # sum of the terms before each token
+    np.cumsum(terms, out=before[1:])
+    inverse = _powers(_INVERSE, len(tokens) + 1)
+    return (before[ends] - before[starts])*inverse[starts]
+
+# %% ../../nbs/data/11_loader.ipynb #794a3df9
 def document_hashes(
     tokens:np.ndarray, # token ids [n] of documents, each with the `end` token behind it
     end:int, # the token that ends a document
@@ -267,10 +279,7 @@ def document_hashes(
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)[:len(ends)]
     long = ends - starts >= least
     starts, ends = starts[long], ends[long]
-    terms = _scattered(tokens)*_powers(_BASE, len(tokens))
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-    inverse = _powers(_INVERSE, len(tokens))
-    return (sums[ends] - sums[starts])*inverse[starts], starts
+    return span_hashes(tokens, starts, ends), starts
 
 # %% ../../nbs/data/11_loader.ipynb #8831ea5e
 @dataclass
