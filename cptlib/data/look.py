@@ -75,7 +75,7 @@ def _starts(source, rows, padding):
     starts[:, 0] |= source.stride > source.row_len # rows stand alone
     return starts & ~padding
 
-def _targets(source, rows, padding):
+def _targets(rows, padding):
     "Tell which tokens of `Marked` rows are targets: bool, the same shape. The first never is."
     target = rows.target & ~padding
     target[:, 0] = False
@@ -93,7 +93,7 @@ def _piece(source, numbers):
     rows = _marked_rows(source, numbers)
     padding = _is_padding(source, rows)
     keep, start = ~padding, _starts(source, rows, padding)
-    target = _targets(source, rows, padding)
+    target = _targets(rows, padding)
     if source.stride == source.row_len: # neighbours share a token: here the last, there the first
         keep[:, -1] = numbers == len(source) - 1
         target[1:, 0] = target[:-1, -1]
@@ -163,7 +163,7 @@ def stretches(
     padding = _is_padding(source, rows)
     start = _starts(source, rows, padding)[0]
     start[0] = False # what begins the row needs no sign
-    kind = np.where(padding, 2, _targets(source, rows, padding))[0]
+    kind = np.where(padding, 2, _targets(rows, padding))[0]
     kind[0] = kind[1] if not source.marked else kind[0] # the first token is never a target
     edges, found = _edges(kind, start), []
     for begin, end in zip(edges, edges[1:]):

@@ -69,6 +69,12 @@ class Segment:
         "The shares that the schedule asks for at `step`."
         return self.schedule.weights(self.clock.at(step))
 
+    def rows_at(self,
+        step:int, # a step of the segment
+    )->int:
+        "Rows dealt before `step`, from all sources together and since the training began."
+        return self.rows + (step - self.origin)*self.bs
+
 # %% ../../nbs/data/10_mixture.ipynb #e297ed6c
 @patch
 def due(self:Segment,
@@ -162,8 +168,7 @@ class Changes:
         weights = _with_last(others, units)
         schedule = Schedule.from_dict(_constant_dict(weights, first.schedule))
         served = np.floor(base).astype(np.int64) + np.asarray(more)
-        rows = first.rows + (origin - first.origin)*first.bs
-        return replace(first, origin=origin, rows=rows, base=base, served=served,
+        return replace(first, origin=origin, rows=first.rows_at(origin), base=base, served=served,
                        schedule=schedule)
 
     def add(self,
@@ -613,10 +618,9 @@ def set_weights(self:Mixture,
     if schedule.names != now.schedule.names:
         raise ValueError(f"the new schedule is over {schedule.names}, the running one over "
                          f"{now.schedule.names}; keep the sources and their order")
-    rows = now.rows + (step - now.origin)*now.bs
     base, served = now.due([step])[0], self.served_at(step)
     clock = now.progress if steps is None else Clock(0., step, as_number(steps, 'steps', 1))
-    new = Segment(step, rows, base, served, schedule, self.bs, self.row_len, clock)
+    new = Segment(step, now.rows_at(step), base, served, schedule, self.bs, self.row_len, clock)
     self.segments.begin(new)
     earlier = len(self.segments) - 1
     anchors = {i: a for i, a in self._planner.anchors.items() if i < earlier}
@@ -829,11 +833,10 @@ def _changed_segment(self:Mixture, was, state, changed):
     self._check_halves(schedule.names, was.schedule.names, state)
     progress = _new_progress(was.progress, state, self.steps)
     if progress is None: progress, schedule = Clock(1., step, self.steps), _last_weights(schedule)
-    rows = was.rows + (step - was.origin)*was.bs
     served = dict(zip(was.schedule.names, state['served']))
     served = np.array([served.get(n, 0) for n in schedule.names], np.int64)
     base = served.astype(float)
-    return Segment(step, rows, base, served, schedule, self.bs, self.row_len, progress)
+    return Segment(step, was.rows_at(step), base, served, schedule, self.bs, self.row_len, progress)
 
 # %% ../../nbs/data/10_mixture.ipynb #62c0bae8
 def _segments_of(state):

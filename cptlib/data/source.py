@@ -148,13 +148,6 @@ def take(self:Source,
     out[:] = rows
     return out
 
-@patch
-def rows(self:Source,
-    ids, # row numbers [n]
-)->np.ndarray: # [n, row_len + 1]
-    "Return a copy of some rows; see `take`."
-    return self.take(ids)
-
 # %% ../../nbs/data/05_source.ipynb #a5cf8b09
 @patch
 def read_ahead(self:Source,
