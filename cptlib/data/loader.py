@@ -21,7 +21,7 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.torch_core import display_df
 from fastcore.basics import patch, store_attr
-from .disk import LARGEST_ID, NO_TARGET, STARTS
+from .disk import LARGEST_ID, NO_TARGET, STARTS, unmark
 from .mixture import Mixture
 from .order import GOLDEN, mixed
 from .packing import hide_padding, segment_positions
@@ -287,7 +287,7 @@ class _Hashed:
     "Hashes of the rows and documents of a source."
     rows:np.ndarray # uint64
     documents:np.ndarray # uint64; empty if it is not known where documents end
-    row_of:np.ndarray # row in which each document begins
+    begins:np.ndarray # [documents, 2] row in which each begins, and its place there
     share:float # of the source that was read, 0 to 1
 
 def _pieces(source, tokens, at_once=2**19):
@@ -300,11 +300,11 @@ def _pieces(source, tokens, at_once=2**19):
 
 def _joined(parts, sizes):
     "Put the hashes of shards together."
-    begins = np.cumsum([0, *sizes[:-1]])
+    firsts = np.cumsum([0, *sizes[:-1]]) # rows before each shard
     return _Hashed(
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.documents for part in parts]),
-        np.concatenate([part.row_of + begin for part, begin in zip(parts, begins)]),
+        np.concatenate([part.begins + [first, 0] for part, first in zip(parts, firsts)]),
         np.average([part.share for part in parts], weights=sizes))
 
 def _hashed(source, tokens):
@@ -314,8 +314,8 @@ def _hashed(source, tokens):
         each = [max(1, tokens*size//sum(sizes)) for size in sizes]
         return _joined([_hashed(s, n) for s, n in zip(source.shards, each)], sizes)
     end = getattr(source, 'meta', {}).get('end')
-    rows, documents, row_of = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], [[]]
-    seen = 0
+    rows, documents = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
+    begins, seen = [np.zeros((0, 2), np.int64)], 0
     for numbers in _pieces(source, tokens):
         part = source.take(numbers)
         seen += len(numbers)
@@ -326,22 +326,56 @@ def _hashed(source, tokens):
         found, starts = document_hashes(part.ravel(), end)
         whole = slice(int(source.stride == source.row_len and numbers[0] > 0), None)
         documents.append(found[whole])
-        row_of.append(numbers[starts[whole]//part.shape[1]])
-    row_of = np.concatenate(row_of).astype(np.int64)
-    return _Hashed(np.concatenate(rows), np.concatenate(documents), row_of, seen/len(source))
+        i, place = np.divmod(starts[whole], part.shape[1])
+        begins.append(np.column_stack([numbers[i], place]))
+    found = map(np.concatenate, (rows, documents, begins))
+    return _Hashed(*found, seen/len(source))
 
 # %% ../../nbs/data/11_loader.ipynb #aa05acb4
-def _sample(source, row):
-    "The beginning of a row, as text if the tokenizer is known."
-    if getattr(source, 'tokenizer', None) is not None: return repr(source.decode(row)[:40])
-    return f'tokens {source.take([row])[0][:8].tolist()}'
+def _tokens_from(source, row, place=0, most=160):
+    "Up to `most` token ids from a place of a row on, across rows that continue each other."
+    if hasattr(source, 'shards'):
+        for shard in source.shards:
+            if row < len(shard): return _tokens_from(shard, row, place, most)
+            row -= len(shard)
+    continues = source.stride == source.row_len # the next row begins with the last token of this
+    more = (place + most)//source.row_len if continues else 0
+    rows = source.take(np.arange(row, min(row + more + 1, len(source))))
+    return unmark(rows[:, :source.stride]).ids.ravel()[place:place + most]
 
-def _shared(valid, v, train):
-    "What of a validation source is also in a training source: (count, of, what, a row); or None."
-    for what, mine, known, row_of in (('documents', v.documents, train.documents, v.row_of),
-                                      ('rows', v.rows, train.rows, np.arange(len(v.rows)))):
-        there = np.isin(mine, known)
-        if there.any(): return int(there.sum()), len(mine), what, int(row_of[there.argmax()])
+def _sample(source, row, place=0, end=None):
+    "The beginning of a row, or of the document at `place`, as text if the tokenizer is known."
+    tokens = _tokens_from(source, row, place)
+    ends = np.flatnonzero(tokens == end)
+    if len(ends): tokens = tokens[:ends[0]]
+    if getattr(source, 'tokenizer', None) is None: return f'tokens {tokens[:8].tolist()}'
+    return repr(Tokenizer(source.tokenizer).decode(tokens)[:40])
+
+# %% ../../nbs/data/11_loader.ipynb #49337e7f
+def _shared(v, s):
+    "Which documents, or else rows, of a validation source a training source has: (what, [n] bool)."
+    for what in ('documents', 'rows'):
+        there = np.isin(getattr(v, what), getattr(s, what))
+        if there.any(): return what, there
+
+def _memory_warning(valid, v, source, s):
+    """Tell what of a validation source is also in a training source; None if nothing is.
+
+    `v` and `s` are their hashes."""
+    found = _shared(v, s)
+    if found is None: return None
+    what, there = found
+    count, first = int(there.sum()), int(there.argmax())
+    if what == 'rows': row, sample = first, _sample(valid, first)
+    else:
+        what = 'documents that end in the rows'
+        row, place = v.begins[first].tolist()
+        sample = _sample(valid, row, place, valid.meta['end'])
+    are, such_as, them = ('is', 'namely', 'it') if count == 1 else ('are', 'such as', 'them')
+    part = '' if s.share == 1 else f' (in the {s.share:.1%} of it looked at)'
+    return (f"{count:,} of {len(there):,} {what} of validation source {valid.name!r} {are} also "
+            f"in training source {source.name!r}{part}, {such_as} that of row {row}, {sample}: "
+            f"what it measures is partly memory. Leave {them} out of one of the two")
 
 def warn_if_trained_on(
     sources:list, # training `Source`s
@@ -361,14 +395,8 @@ def warn_if_trained_on(
     for s in sources:
         train = _hashed(s, tokens//len(sources))
         for v, h in hashed:
-            found = _shared(v, h, train)
-            if found is None: continue
-            count, total, what, row = found
-            part = '' if train.share == 1 else f' (in the {train.share:.1%} of it looked at)'
-            warnings.warn(f"{count:,} of {total:,} {what} of validation source {v.name!r} are also "
-                          f"in training source {s.name!r}{part}, such as that of row {row}, "
-                          f"{_sample(v, row)}: what it measures is partly memory. Leave them out "
-                          "of one of the two")
+            message = _memory_warning(v, h, s, train)
+            if message: warnings.warn(message)
 
 # %% ../../nbs/data/11_loader.ipynb #afa29795
 _no_rows = ('an exported Learner holds no rows; give it some, with learn.dls = mixture.dls(valid), '
@@ -437,7 +465,7 @@ def dls(self:Mixture,
 @patch
 def some(self:MixtureLoader,
     n:int=9, # number of rows at most
-)->tuple: # `Ids` of the rows; x, y: int64 tensors [rows, row_len]
+)->tuple: # `Ids` of the rows, and behind them what a batch of the loader holds: x, y or more
     "Some rows of the next batch, without serving them."
     m = self.mixture
     ids = m.local(min(m.step, m.steps - 1))
@@ -449,7 +477,7 @@ def some(self:MixtureLoader,
 @patch
 def some(self:ValidLoader,
     n:int=9, # number of rows at most
-)->tuple: # `Ids` of the rows; x, y: int64 tensors [rows, row_len]
+)->tuple: # `Ids` of the rows, and behind them what a batch of the loader holds: x, y or more
     "Some validation rows, about equally many of each source."
     sizes = np.bincount([i for i, rows in self.parts for _ in rows])
     apart = any(source.apart for source in self.sources)
@@ -472,7 +500,7 @@ def some(self:ValidLoader,
 
 # %% ../../nbs/data/11_loader.ipynb #e4e97f8a
 @patch
-def one_batch(self:MixtureLoader|ValidLoader)->tuple: # x, y: int64 tensors [rows, row_len]
+def one_batch(self:MixtureLoader|ValidLoader)->tuple: # what a batch holds: x, y or more
     "The next training batch, without serving it; or the first validation batch."
     if isinstance(self, MixtureLoader): return self.some(self.mixture.bs)[1:]
     i, rows = self.parts[0]
