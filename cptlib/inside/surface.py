@@ -31,7 +31,8 @@ from ..callback.store import checkpoint_folders, read_snapshot, step_of
 from ..data.loader import ValidLoader
 from ..data.schedule import COLORS, legend_outside
 from ..data.text import as_name, as_number
-from ..models.check import check_model, evaluating, random_state, set_random_state
+from ..models.check import check_model, check_objective, evaluating, random_state
+from ..models.check import set_random_state
 from ..models.metrics import SourceStats, logits_of
 
 # %% ../../nbs/inside/00_surface.ipynb #2cdec386
@@ -250,6 +251,7 @@ def _check_loader(model, loader):
         raise TypeError(f'loader: give a ValidLoader of held-out sources, and not a '
                         f'{type(loader).__name__}')
     check_model(model, loader.sources)
+    check_objective(model, loader)
 
 def loss_surface(
     model:nn.Module, # maps token ids [rows, positions] to logits; left as it is
