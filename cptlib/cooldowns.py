@@ -11,14 +11,14 @@ __all__ = ['cooled', 'Cooldowns', 'compare_cooldowns']
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .callback.store import Store
+from .callback.store import newest_checkpoint
 from .compare import file_part, mean_interval, stored_json
 from .data.schedule import COLORS, legend_outside
 from .data.text import as_name, as_names, as_number, html_paragraphs
@@ -131,11 +131,6 @@ def _check_candidates(learn, candidates):
         raise ValueError(f'candidate {name!r} is over {found}, and the mixture over '
                          f'{schedule.names}; keep the sources and their order')
 
-def _newest(folder):
-    "The newest whole checkpoint in a folder; the folder itself if there is none."
-    found = Store(folder, write=False).load()
-    return Path(folder)/found[1] if found else folder
-
 # %% ../nbs/14_cooldowns.ipynb #54e54fee
 def compare_cooldowns(
     make_learner, # function (seed) -> a new `Learner`, like the one that wrote the checkpoint
@@ -160,7 +155,8 @@ def compare_cooldowns(
     by_seed = folders if isinstance(folders, dict) else dict(enumerate(folders))
     runs = []
     for seed, folder in by_seed.items():
-        start = cache(partial(_newest, folder)) # once for all: a training may go on in there
+        @cache # for all candidates: a training may go on in there
+        def start(): return newest_checkpoint(folder)[0]
         for name, weights in candidates.items():
             def decay():
                 learn = make_learner(seed)

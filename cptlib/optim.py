@@ -13,7 +13,6 @@ __all__ = ['decay_groups', 'parameter_depths', 'depth_groups', 'discriminative',
 import math
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from torch.optim.adamw import adamw as adamw_step
 
 from .callback.core import LeanCallback
 from .callback.state import load_training_state, saving
-from .callback.store import Store, read_snapshot
+from .callback.store import newest_checkpoint
 from .data.schedule import Schedule
 from .data.text import as_name, as_number, install_extra
 from .models.check import longest_list
@@ -268,6 +267,21 @@ def falling(
     return 1 - (np.asarray(t, float) if shape == 'linear' else np.sqrt(t))
 
 # %% ../nbs/01_optim.ipynb #db473684
+def _load_all_but_callbacks(learn, path):
+    "Load weights, optimizer and mixture from the newest checkpoint; the callbacks start afresh."
+    _, state = newest_checkpoint(path)
+    learn.model.to(getattr(learn.dls, 'device', default_device())) # as `fit` would, but before
+    learn.create_opt() # its state is on the device of the weights
+    learn.opt.zero_grad() # of a training that was interrupted
+    with saving(learn): load_training_state(learn, state | dict(callbacks={}))
+
+def _check_room(mixture, steps):
+    "Raises ValueError if the mixture ends in the middle of the cooldown."
+    left = mixture.steps - mixture.step
+    if 0 < left < steps:
+        raise ValueError(f'the checkpoint is {left} steps before the end of its mixture, and the '
+                         f'cooldown has {steps}; give steps={left} or fewer')
+
 @patch
 def cooldown(self:Learner,
     path, # folder of a `Checkpoint`, or of one checkpoint in it; it is only read
@@ -283,31 +297,19 @@ def cooldown(self:Learner,
     an unknown shape, and if `every` does not divide `steps`."""
     falling(0, shape) # an unknown shape fails before anything is loaded
     steps = as_number(steps, 'steps', 1, whole=True)
-    if every is not None:
-        every = as_number(every, 'every', 1, whole=True)
-        if steps % every: raise ValueError(f'every={every} does not divide the {steps} steps; '
-                                           f'give one that does, such as {math.gcd(steps, every)}')
-    one = (Path(path)/'state.json').is_file()
-    found = read_snapshot(path) if one else Store(path, write=False).load()
-    if found is None:
-        raise ValueError(f"no checkpoint in {path}: train with Checkpoint({str(path)!r}) first")
-    state = found[0] | dict(callbacks={}) # the callbacks start afresh
-    self.model.to(getattr(self.dls, 'device', default_device())) # as `fit` would, but before
-    self.create_opt() # its state is on the device of the weights
-    self.opt.zero_grad() # of a training that was interrupted
-    with saving(self): load_training_state(self, state)
+    every = steps if every is None else as_number(every, 'every', 1, whole=True)
+    if steps % every: raise ValueError(f'every={every} does not divide the {steps} steps; '
+                                       f'give one that does, such as {math.gcd(steps, every)}')
+    _load_all_but_callbacks(self, path)
     loader, mixture = self.dls.train, self.dls.train.mixture
-    left = mixture.steps - mixture.step
-    if 0 < left < steps:
-        raise ValueError(f'the checkpoint is {left} steps before the end of its mixture, and the '
-                         f'cooldown has {steps}; give steps={left} or fewer')
+    _check_room(mixture, steps)
     if weights is not None:
         mixture.set_weights(weights, steps if isinstance(weights, Schedule) else None)
     lrs = [h['lr'] for h in self.opt.hypers]
     decays = [h['wd'] for h in self.opt.hypers]
     fall = rate_scheduler(lrs, partial(falling, shape=shape))
-    was, loader.every = loader.every, every or steps
-    try: self.fit(steps//loader.every, lr=lrs, wd=decays, cbs=[fall, *(cbs or [])])
+    was, loader.every = loader.every, every
+    try: self.fit(steps//every, lr=lrs, wd=decays, cbs=[fall, *(cbs or [])])
     finally: loader.every = was
 
 # %% ../nbs/01_optim.ipynb #79d2c4c5

@@ -6,7 +6,7 @@ Docs: https://cptlib.github.io/cptlib/callback/store.html.md"""
 
 # %% auto #0
 __all__ = ['snapshot', 'restore', 'Written', 'write_snapshot', 'read_plain', 'read_snapshot', 'step_of', 'checkpoint_folders',
-           'Store']
+           'Store', 'newest_checkpoint']
 
 # %% ../../nbs/callback/05_store.ipynb #5286d41e
 import errno, hashlib, json, os, re, shutil, socket, time, warnings
@@ -393,12 +393,13 @@ def wait(self:Store):
 # %% ../../nbs/callback/05_store.ipynb #5fb3e6f7
 @patch
 def _set_aside(self:Store, name):
+    "Rename a damaged checkpoint, unless this store only reads. Returns what was done, in words."
+    if not self.write: return 'It stays where it is'
     aside = f'damaged-{name}'
-    if self.write:
-        shutil.rmtree(self.path/aside, ignore_errors=True)
-        os.rename(self.path/name, self.path/aside)
-        self.losses.pop(name, None)
-    return aside
+    shutil.rmtree(self.path/aside, ignore_errors=True)
+    os.rename(self.path/name, self.path/aside)
+    self.losses.pop(name, None)
+    return f'It is set aside as {aside}'
 
 @patch
 def load(self:Store)->tuple: # {part: state} of the newest good checkpoint, and its name; or None
@@ -410,11 +411,26 @@ def load(self:Store)->tuple: # {part: state} of the newest good checkpoint, and 
             state, _ = read_snapshot(self.path/name)
             return state, name
         except ValueError as e:
-            aside = self._set_aside(name)
-            warnings.warn(f'{e}. It is set aside as {aside}, and the checkpoint before it is used')
+            done = self._set_aside(name)
+            warnings.warn(f'{e}. {done}, and the checkpoint before it is used')
     if names:
         raise ValueError(f'no checkpoint in {self.path} is whole, {len(names)} are damaged; '
                          'start in another folder')
+
+# %% ../../nbs/callback/05_store.ipynb #488e0fee
+def newest_checkpoint(
+    path, # folder of a `Checkpoint`, or of one checkpoint in it; it is only read
+)->tuple: # path of the newest whole checkpoint, and its {part: state}
+    """Read a checkpoint, or the newest in a folder. Warns of damaged ones.
+
+    Raises ValueError if there is none, or none is whole."""
+    path = Path(path)
+    if (path/'state.json').is_file(): return path, read_snapshot(path)[0]
+    found = Store(path, write=False).load()
+    if found is None:
+        raise ValueError(f'no checkpoint in {path}: train with Checkpoint({str(path)!r}) first')
+    state, name = found
+    return path/name, state
 
 # %% ../../nbs/callback/05_store.ipynb #5000000b
 @patch

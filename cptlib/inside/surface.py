@@ -27,7 +27,7 @@ from torch import nn
 
 from ..callback.accuracy import evaluate
 from ..callback.averages import put_weights, restored
-from ..callback.store import checkpoint_folders, read_snapshot, step_of
+from ..callback.store import checkpoint_folders, newest_checkpoint, step_of
 from ..data.loader import ValidLoader
 from ..data.schedule import COLORS, legend_outside
 from ..data.text import as_name, as_number
@@ -49,10 +49,7 @@ def weights_at(
     point, # a model, {name: tensor}, a checkpoint, or the folder of a `Checkpoint`
 )->dict: # {name: copy of the tensor, in main memory}
     "Copy the weights of a point. Raises ValueError for a folder without one, or TypeError."
-    if isinstance(point, (str, Path)):
-        path = Path(point)
-        if not (path/'state.json').exists(): path = checkpoints_in(path)[-1]
-        return read_snapshot(path)[0]['model']
+    if isinstance(point, (str, Path)): return newest_checkpoint(point)[1]['model']
     if isinstance(point, nn.Module): point = point.state_dict()
     if not isinstance(point, Mapping):
         raise TypeError(f'a point is a model, a dict of its weights or a checkpoint, and not of '
