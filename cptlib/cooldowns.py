@@ -12,18 +12,18 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
+from .callback.accuracy import check_measures
 from .callback.store import newest_checkpoint
-from .compare import file_part, mean_interval, stored_json
+from .compare import difference_in_words, file_part, mean_interval, stored_run
 from .data.schedule import COLORS, legend_outside
 from .data.text import as_name, as_names, as_number, html_paragraphs
 from .recipes import described
-from .transfer import before_and_after, changes_of, check_measures
+from .transfer import before_and_after, changes_of
 
 # %% ../nbs/14_cooldowns.ipynb #ed9fa028
 def cooled(
@@ -162,18 +162,11 @@ def compare_cooldowns(
                 learn = make_learner(seed)
                 _check_candidates(learn, candidates) # all of them before the first one decays
                 return cooled(learn, start(), steps, weights, shape)
-            stem = _file_name(name, weights, steps, shape)
-            file = Path(path)/f'{stem}-{seed}.json' if path is not None else None
-            runs.append(stored_json(file, decay) | dict(candidate=name, seed=seed))
+            stem = f'{_file_name(name, weights, steps, shape)}-{seed}'
+            runs.append(stored_run(path, stem, decay) | dict(candidate=name, seed=seed))
     return Cooldowns(runs, control, measure)
 
 # %% ../nbs/14_cooldowns.ipynb #db56d3a6
-def _better(mean, half):
-    "Say whether a difference from the control is shown."
-    number = f'({mean:+.3f} ± {half:.3f})'
-    if not abs(mean) > half: return f'no difference shown {number}'
-    return f'{"better" if mean > 0 else "worse"} {number}'
-
 @patch
 def verdict(self:Cooldowns)->str:
     "Say in words how each candidate compares with the control."
@@ -182,7 +175,10 @@ def verdict(self:Cooldowns)->str:
     lines = [f'{self.runs[0]["tokens"]:,} tokens for each decay, {seeds} '
              f'seed{"s" if seeds > 1 else ""}. Differences from {self.control}, in {unit}:']
     for name, row in self.differences().iterrows():
-        parts = [f'{source} {_better(row[source], row[f"{source} ±"])}' for source in self.sources]
+        parts = []
+        for source in self.sources:
+            words = difference_in_words(row[source], row[f'{source} ±'], 'better', 'worse')
+            parts.append(f'{source} {words}')
         lines.append(f'{name}: {", ".join(parts)}.')
     if seeds == 1: lines.append('One seed has no interval; start from several runs to get one.')
     return '\n'.join(lines)

@@ -10,14 +10,15 @@ __all__ = ['BENDS', 'SEEDS_DIFFER', 'LEAST_NOISE', 'ReplayCurve', 'fit_replay_cu
 # %% ../nbs/12_dial.ipynb #1911ac04
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 from scipy.special import ndtri, stdtrit
 
-from .compare import stored_json
+from .callback.accuracy import check_measures
+from .compare import stored_run
 from .data.schedule import COLORS
 from .data.text import as_names, as_number
 
@@ -68,6 +69,12 @@ class ReplayCurve:
 SEEDS_DIFFER = .07 # standard deviation of a run, as a share of the range of forgetting: see below
 LEAST_NOISE = .002 # accuracy
 
+def _check_three(shares):
+    "Raises ValueError for fewer than three different shares."
+    if len(set(shares)) < 3:
+        raise ValueError(f'shares {list(shares)}: the law has three parameters; '
+                         'give three different shares or more')
+
 def fit_replay_curve(
     shares, # [runs] shares of replay, between 0 and 1; three or more
     lost, # [runs] accuracy that was lost; negative = gained
@@ -80,9 +87,7 @@ def fit_replay_curve(
     Raises ValueError for fewer than three different shares, one outside 0 to 1, and NaN."""
     shares = np.array([as_number(share, 'shares', 0, 1) for share in shares])
     lost = np.array([as_number(change, 'lost') for change in lost])
-    if len(np.unique(shares)) < 3:
-        raise ValueError(f'shares {shares.tolist()}: the law has three parameters; '
-                         'give three different shares or more')
+    _check_three(shares.tolist())
     if noise is None: noise = max(SEEDS_DIFFER*np.ptp(lost), LEAST_NOISE)
     noise = as_number(noise, 'noise', 0, between=True)
     centre, scale = lost.mean(), 10*max(np.ptp(lost), noise)
@@ -298,22 +303,15 @@ def plot(self:ReplayDial,
     return ax
 
 # %% ../nbs/12_dial.ipynb #ff6b1f5a
-def _run(make_learner, share, seed, guarded=()):
-    """Train once: the change in accuracy of each validation source.
+def _trained_with(make_learner, share, seed, guarded=()):
+    """Train once: 'share', 'seed', and 'change', the accuracy that each source gained.
 
-    Raises ValueError for a guarded one that is not measured."""
+    Raises ValueError for a guarded source that is not measured, or if nothing is."""
     learn = make_learner(share, seed)
-    if not hasattr(learn, 'accuracy_tracker'):
-        raise ValueError('make_learner: the Learner has no AccuracyTracker; make it with '
-                         'cpt_learner')
+    check_measures(learn)
     as_names(guarded, learn.dls.valid.names, 'source', 'guarded')
     with learn.quietly(): learn.fit_cpt()
-    records, names = learn.accuracy_tracker.records, learn.accuracy_tracker.names
-    change = np.asarray(records[-1]['accuracy']) - np.asarray(records[0]['accuracy'])
-    served = learn.dls.train.mixture.delivered()
-    delivered = {name: float(d['share']) for name, d in served.items()}
-    return dict(share=share, seed=seed, change=dict(zip(names, change.tolist())),
-                delivered=delivered)
+    return dict(share=share, seed=seed, change=learn.accuracy_tracker.change())
 
 def _digits(share):
     "A share with six digits, or with all of them if it has more."
@@ -337,18 +335,13 @@ def replay_dial(
     if twice := {n for n in names if names.count(n) > 1}:
         raise ValueError(f'shares has {min(twice)} twice; for several runs of a share, give '
                          'repeats=2 or more')
-    if len(set(shares)) < 3:
-        raise ValueError(f'shares {shares}: the law has three parameters; '
-                         'give three different shares or more')
+    _check_three(shares)
     repeats = as_number(repeats, 'repeats', 1, whole=True)
     guarded = [guarded] if isinstance(guarded, str) else list(guarded)
     keep = as_number(keep, 'keep', 0)
     if noise is not None: noise = as_number(noise, 'noise', 0, between=True)
     runs = []
-    for seed in range(repeats):
-        for share in shares:
-            run = partial(_run, make_learner, share, seed, guarded)
-            stem = f'replay-{_digits(share)}-{seed}'
-            file = Path(path)/f'{stem}.json' if path is not None else None
-            runs.append(stored_json(file, run))
+    for seed, share in product(range(repeats), shares):
+        train = partial(_trained_with, make_learner, share, seed, guarded)
+        runs.append(stored_run(path, f'replay-{_digits(share)}-{seed}', train))
     return ReplayDial(runs, guarded, keep, noise)
