@@ -16,6 +16,7 @@ import math
 import os
 import time
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +259,24 @@ def _best_rate(run, rates, recipe, target, guarded):
         scores[lr] = figures['gained'] + (figures['kept'] if guarded else 0.)
     return max(scores, key=scores.get), scores
 
+def _planned(recipes, sources, valid, tokens, bs, target, guarded):
+    """Return steps, target and guarded sources.
+
+    Raises ValueError for recipes of one name, too few tokens, and sources that are not measured."""
+    names = [r.name for r in recipes]
+    if twice := {n for n in names if names.count(n) > 1}:
+        raise ValueError(f"two recipes are called {twice.pop()!r}: give them different names")
+    row_len = sources[0].row_len
+    steps = tokens//(bs*row_len)
+    if not steps:
+        raise ValueError(f"{tokens} tokens are less than one batch of {bs} rows of {row_len}; "
+                         "give more tokens")
+    measured = [s.name for s in valid]
+    target = list(as_names(target, measured, 'source', 'target'))
+    if guarded is None: guarded = [name for name in measured if name not in target]
+    return steps, target, list(as_names(guarded, measured, 'source', 'guarded'))
+
+# %% ../nbs/05_compare.ipynb #e8fd1a6b
 def compare(
     recipes:list, # `Recipe`s with different names; the others are compared with the first
     model, # where to start: a function from seed to model, or one model for all seeds
@@ -274,32 +293,21 @@ def compare(
     **kwargs, # `rows`, `evals`, `wd` and `device` of `run_recipe`
 )->Comparison:
     "Run all recipes. Raises ValueError for duplicate names, and for less than one batch."
-    names = [r.name for r in recipes]
-    if twice := {n for n in names if names.count(n) > 1}:
-        raise ValueError(f"two recipes are called {twice.pop()!r}: give them different names")
-    row_len = sources[0].row_len
-    steps = tokens//(bs*row_len)
-    if not steps:
-        raise ValueError(f"{tokens} tokens are less than one batch of {bs} rows of {row_len}; "
-                         "give more tokens")
+    steps, target, guarded = _planned(recipes, sources, valid, tokens, bs, target, guarded)
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    measured = [s.name for s in valid]
-    target = list(as_names(target, measured, 'source', 'target'))
-    if guarded is None: guarded = [name for name in measured if name not in target]
-    guarded = list(as_names(guarded, measured, 'source', 'guarded'))
-    runs, tuned = [], {}
-    jobs = [(recipe, seed) for recipe in recipes for seed in [None, *seeds]]
-    jobs = progress_bar(jobs, display=bar)
+    of_all = dict(model=model, sources=sources, valid=valid, steps=steps, bs=bs, **kwargs)
+    rate_of, tuned, runs = {}, {}, []
+    jobs = progress_bar(recipes, display=bar)
+    for recipe in jobs:
+        jobs.comment = f'{recipe.name}, learning rate'
+        tuning = partial(kept, path, recipe, seed=max(seeds) + 1, **of_all) # a seed of its own
+        best, tuned[recipe.name] = _best_rate(tuning, rates, recipe, target, guarded)
+        rate_of[recipe.name] = best
+    jobs = progress_bar(list(product(recipes, seeds)), display=bar)
     for recipe, seed in jobs:
-        run = partial(kept, path, recipe, model, sources, valid, steps=steps, bs=bs, **kwargs)
-        if seed is None: # first choose the recipe's learning rate
-            jobs.comment = f'{recipe.name}, learning rate'
-            tuning = partial(run, seed=max(seeds) + 1)
-            lr, tuned[recipe.name] = _best_rate(tuning, rates, recipe, target, guarded)
-        else:
-            jobs.comment = f'{recipe.name}, seed {seed}'
-            runs.append(run(seed=seed, lr=lr))
-    return Comparison(recipes, runs, list(target), list(guarded), tuned)
+        jobs.comment = f'{recipe.name}, seed {seed}'
+        runs.append(kept(path, recipe, seed=seed, lr=rate_of[recipe.name], **of_all))
+    return Comparison(recipes, runs, target, guarded, tuned)
 
 # %% ../nbs/05_compare.ipynb #c5adc3db
 @patch
