@@ -11,6 +11,7 @@ __all__ = ['usual_rate', 'cpt_learner']
 import math
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from fastai.basics import Learner, default_device
@@ -158,6 +159,12 @@ def cpt_learner(
     return CPTLearner(dls, model, splitter=splitter, cbs=[*ours, *L(cbs)], **args)
 
 # %% ../nbs/04_learner.ipynb #03c318c0
+def _checkpoint_of(learn, resume, cbs):
+    "The `Checkpoint` of a fit: the one it asks for, or else one of its callbacks, or None."
+    if isinstance(resume, Checkpoint): return resume
+    if resume is not None: return Checkpoint(resume, resume=True)
+    return first_callback([*learn.cbs, *cbs], Checkpoint)
+
 def _found(checkpoint):
     "Whether the folder of a `Checkpoint` has a checkpoint to resume from."
     if not checkpoint.resume: return False
@@ -165,22 +172,28 @@ def _found(checkpoint):
     return bool(checkpoint_folders(checkpoint.path))
 
 @patch
-def _halted(self:Learner, mixture, resume)->Halt:
+def _halted(self:Learner, mixture, checkpoint)->Halt:
     "Where the last fit stopped, if it is to be continued. Raises ValueError if that cannot be."
     halt = self.__dict__.get('_halt')
-    if halt is None or not halt.holds(mixture) or (resume and _found(resume)): return None
+    if halt is None or not halt.holds(mixture): return None
+    if checkpoint and _found(checkpoint): return None # the files are resumed from
     if halt.problem:
         raise ValueError(f"the last fit stopped {halt.problem}, so it cannot be continued from "
                          "memory. Resume it from a checkpoint with fit_cpt(resume=folder), "
                          "or make the Learner anew")
-    mixture.step = halt.step
     return halt
 
 def _began(mixture, halt, checkpoint):
-    "Step of the mixture at which the fit began, before any interrupt."
+    "The step of the mixture at which this fit began, before any interrupt."
     if halt: return halt.start
     saved = checkpoint.fit_start() if checkpoint and _found(checkpoint) else None
     return mixture.step if saved is None else saved
+
+def _in_passes_of(halt, every):
+    "The same place, counted in passes of another length."
+    if halt.every == every: return halt
+    epoch, done = divmod(halt.step - halt.start, every)
+    return replace(halt, every=every, epoch=epoch, done=done)
 
 # %% ../nbs/04_learner.ipynb #d0fc0f40
 def _same_rates(halt, given):
@@ -218,16 +231,17 @@ def fit_cpt(self:Learner,
     """Train for the remaining steps of the mixture; after an interrupt, continue the same fit.
 
     Raises ValueError when no steps are left, or if the last fit stopped in the middle of a step."""
-    loader, cbs = self.dls.train, [*L(cbs)]
-    if resume is not None:
-        if not isinstance(resume, Checkpoint): resume = Checkpoint(resume, resume=True)
-        cbs.append(resume)
+    cbs = list(L(cbs))
+    checkpoint = _checkpoint_of(self, resume, cbs)
+    if resume is not None: cbs.append(checkpoint)
+    loader = self.dls.train
     mixture, every = loader.mixture, len(loader)
-    if resume is None: resume = first_callback([*self.cbs, *cbs], Checkpoint)
-    halt = self._halted(mixture, resume)
-    start = _began(mixture, halt, resume)
+    halt = self._halted(mixture, checkpoint)
+    if halt:
+        mixture.step = halt.step # a batch may be drawn that was never trained on
+        halt = _in_passes_of(halt, every)
+    start = _began(mixture, halt, checkpoint)
     passes = math.ceil((mixture.steps - start)/every)
-    if halt and halt.every != every: halt.epoch, halt.done = divmod(halt.step - start, every)
     done = halt.epoch if halt else 0
     if done >= passes:
         raise ValueError(f"the mixture has served all of its {mixture.steps} steps; "
