@@ -28,7 +28,7 @@ from .callback.retain import Retain
 from .callback.speed import Bfloat16
 from .callback.tasks import AtValidations, tokenizer_in_use
 from .data.loader import shown_tokens
-from .models.check import evaluating
+from .models.check import evaluating, model_vocabulary
 from .models.generate import complete
 from .models.metrics import logits_of
 from .optim import decay_groups, depth_groups, parameter_depths
@@ -134,7 +134,7 @@ def get_preds(self:CPTLearner,
 )->tuple: # probabilities [rows, positions, vocabulary], targets [rows, positions], ...
     "Collect predictions. Raises ValueError if they would take more than 4 GiB."
     dl = self.dls[ds_idx] if dl is None else dl
-    if with_preds: _check_size(dl, getattr(self.model, 'vocab_size', None))
+    if with_preds: _check_size(dl, model_vocabulary(self.model))
     return Learner.get_preds(self, dl=dl, with_preds=with_preds, cbs=[*L(cbs), _Whole()], **kwargs)
 
 # %% ../nbs/11_verbs.ipynb #47ffd5e8
