@@ -23,6 +23,11 @@ def _no_name(option, path):
         if Path(path).is_dir(): return f'{option} {path}: this is a folder; give a file'
     except OSError as e: return f'{option} {path}: {e.strerror}; give another file'
 
+def _refuse(program, why):
+    "Print why a command cannot go on, and exit with code 2."
+    print(f'{program}: {why}', file=sys.stderr)
+    sys.exit(2)
+
 def _obstacle(out, json, seed, threads):
     "Return why these arguments cannot work, or None. Makes the folders."
     if threads is not None and threads < 1: return f'--threads {threads}: give 1 or more'
@@ -39,6 +44,30 @@ def _obstacle(out, json, seed, threads):
                     'give a folder that can be written')
 
 # %% ../nbs/08_cli.ipynb #4072b7f0
+def _run_stages(d):
+    "Run all stages of the demonstration, with a line for each."
+    stages = d.stages()
+    for i, (what, do) in enumerate(stages, 1):
+        print(f'[{i}/{len(stages)}] {what} ... ', end='\n' if d.bar else '', flush=True)
+        d.step(what, do)
+        print(f'{d.seconds[what]:.0f} s', flush=True)
+
+def _show(d, quick):
+    "Print the results of the demonstration."
+    if quick: print('\nA rehearsal: these numbers mean nothing.')
+    print('\nNext-byte accuracy on held-out text, and retention of prose:\n')
+    print(f'{d.table.round(3).to_string()}\n')
+    print(f"{d.reports['epochs']}\n")
+    if not quick: print(d.conclusion)
+
+def _save(d, out, json):
+    "Write the report of the demonstration, and say where."
+    from cptlib.demo import save_report
+    try: paths = save_report(d, out, json)
+    except OSError as e:
+        _refuse('cpt-demo', f'the run is done, but its report could not be written: {e}')
+    for path in paths: print(f'wrote {path}')
+
 @call_parse
 def demo(
     out:str=None, # Folder for report.html and report.json
@@ -53,37 +82,21 @@ def demo(
     warnings.filterwarnings('ignore', category=FutureWarning)
     warnings.filterwarnings('ignore', message='Source .* has been served')
     warnings.filterwarnings('ignore', message='1 of .* documents of validation source') # 96 bytes
-    if why := _obstacle(out, json, seed, threads):
-        print(f'cpt-demo: {why}', file=sys.stderr)
-        sys.exit(2)
+    if why := _obstacle(out, json, seed, threads): _refuse('cpt-demo', why)
     if model: return _skill_demo(model, out or 'skill-demo', json, seed, quick, threads, full)
-    if full:
-        print('cpt-demo: --full is for a pretrained model; name one with --model', file=sys.stderr)
-        sys.exit(2)
+    if full: _refuse('cpt-demo', '--full is for a pretrained model; name one with --model')
 
     print('loading libraries ...', flush=True)
     import torch
 
-    from cptlib.demo import Demo, DemoSize, save_report
+    from cptlib.demo import Demo, DemoSize
     if threads: torch.set_num_threads(threads)
     size = DemoSize.quick() if quick else DemoSize()
     d = Demo(size, seed, bar=sys.stdout.isatty())
     start = time.time()
-    stages = d.stages()
-    for i, (what, do, args) in enumerate(stages, 1):
-        print(f'[{i}/{len(stages)}] {what} ... ', end='\n' if d.bar else '', flush=True)
-        d.step(what, do, *args)
-        print(f'{d.seconds[what]:.0f} s', flush=True)
-
-    if quick: print('\nA rehearsal: these numbers mean nothing.')
-    print('\nNext-byte accuracy on held-out text, and retention of prose:\n')
-    print(f'{d.table.round(3).to_string()}\n')
-    print(f"{d.reports['epochs']}\n")
-    if not quick: print(d.conclusion)
-    try: paths = save_report(d, out, json)
-    except OSError as e:
-        sys.exit(f'the run is done, but its report could not be written: {e}')
-    for path in paths: print(f'wrote {path}')
+    _run_stages(d)
+    _show(d, quick)
+    _save(d, out, json)
     seconds = f'{time.time() - start:.0f} s in all'
     print(f'{seconds} (a rehearsal: these numbers mean nothing)' if quick else seconds)
 
@@ -104,9 +117,7 @@ def _skill_demo(model, out, json, seed, quick, threads, full):
         size = SkillSize.quick() if quick else SkillSize()
         pretrained_model(model)
         d = SkillDemo(model, out, None if full else 'lora', size, seed, sys.stdout.isatty())
-    except (ImportError, OSError, ValueError) as e:
-        print(f'cpt-demo: {e}', file=sys.stderr)
-        sys.exit(2)
+    except (ImportError, OSError, ValueError) as e: _refuse('cpt-demo', e)
     if d.done: print(f'{len(d.done)} stages were done before; delete {out} to begin anew')
 
     page, stages = Path(out)/'report.html', d.stages()
@@ -149,16 +160,12 @@ def clunk(
     from textwrap import fill
 
     from cptlib.clunk.logs import read_log
-    if why := _no_file(out, json):
-        print(f'cpt-clunk: {why}', file=sys.stderr)
-        sys.exit(2)
+    if why := _no_file(out, json): _refuse('cpt-clunk', why)
     if not Path(out).suffix: out = f"{out.rstrip('.')}.png"
     try:
         log = read_log(file, steps_per_epoch, column, run)
         report = log.detect(alpha)
-    except ValueError as e:
-        print(f'cpt-clunk: {e}', file=sys.stderr)
-        sys.exit(2)
+    except ValueError as e: _refuse('cpt-clunk', e)
     notes = [fill(note, 110) for note in log.notes]
     print('\n'.join(notes), report, sep='\n')
     try:
@@ -167,8 +174,7 @@ def clunk(
             Path(json).write_text(dumps(numbers, indent=1))
         log.plot(report).savefig(out)
     except (OSError, ValueError) as e:
-        print(f'cpt-clunk: the report could not be written: {e}', file=sys.stderr)
-        sys.exit(2)
+        _refuse('cpt-clunk', f'the report could not be written: {e}')
     print(f'wrote {out} and {json}' if json else f'wrote {out}')
 
 # %% ../nbs/08_cli.ipynb #b3de3d4b
@@ -180,15 +186,11 @@ def audit(
 ):
     "What went wrong in a finished training? Reads what it left in its folder"
     from cptlib.audit.folder import audit_folder
-    if why := _no_file(out, json):
-        print(f'cpt-audit: {why}', file=sys.stderr)
-        sys.exit(2)
+    if why := _no_file(out, json): _refuse('cpt-audit', why)
     try:
         report = audit_folder(folder)
         print(report)
         for path in (out, json):
             if path: print(f'wrote {report.save(path)}')
-    except (OSError, ValueError) as e:
-        print(f'cpt-audit: {e}', file=sys.stderr)
-        sys.exit(2)
+    except (OSError, ValueError) as e: _refuse('cpt-audit', e)
     sys.exit(report.exit_code)

@@ -13,6 +13,7 @@ import copy
 import json
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -117,32 +118,31 @@ class Demo:
         self.size, self.seed, self.path, self.bar = size or DemoSize(), seed, path, bar
         self.learners, self.reports, self.seconds = {}, {}, {}
 
-    def stages(self)->list: # tuples: name of the stage, function, its arguments
+    def stages(self)->list: # pairs: name of the stage, function without arguments
         "List all stages in order."
-        todo = [('preparing the text that ships with Python', self._text, ()),
-                ('training the base model on prose', self._base, ())]
+        todo = [('preparing the text that ships with Python', self._text),
+                ('training the base model on prose', self._base)]
         for name, schedule in ways.items():
-            todo.append((f'teaching it code by {name}', self._way, (name, schedule)))
+            todo.append((f'teaching it code by {name}', partial(self._way, name, schedule)))
         clunk = 'the clunk experiment:'
         return todo + [
-            (f'{clunk} a base that can remember', self._fact_base, ()),
-            (f'{clunk} facts in three epochs', self._facts, ('epochs',)),
-            (f'{clunk} control: an endless stream', self._facts, ('stream',)),
-            (f'{clunk} control: drawn with replacement', self._facts, ('drawn',))]
+            (f'{clunk} a base that can remember', self._fact_base),
+            (f'{clunk} facts in three epochs', partial(self._facts, 'epochs')),
+            (f'{clunk} control: an endless stream', partial(self._facts, 'stream')),
+            (f'{clunk} control: drawn with replacement', partial(self._facts, 'drawn'))]
 
     def run(self)->dict: # `result`
         "Run all stages in order."
-        for what, do, args in self.stages(): self.step(what, do, *args)
+        for what, do in self.stages(): self.step(what, do)
         return self.result
 
     def step(self,
         what:str, # name of the stage
-        do, # function that runs it
-        *args, # its arguments
+        do, # its function
     ):
         "Run one stage and record its seconds."
         start = time.perf_counter()
-        do(*args)
+        do()
         self.seconds[what] = time.perf_counter() - start
 
     def _text(self):

@@ -15,6 +15,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -179,6 +180,8 @@ def clunk_run(
     return learn
 
 # %% ../nbs/10_skill_demo.ipynb #db807323
+_CLUNK = dict(epochs='three epochs', stream='control: an endless stream') # condition -> in words
+
 class SkillDemo:
     "The demonstration on a pretrained model, one stage at a time."
     def __init__(self,
@@ -209,10 +212,9 @@ class SkillDemo:
         "List all stages in order."
         todo = [('what the model can do before', self._base)]
         for name, general in WAYS.items():
-            todo.append((f'teaching it {name}', lambda name=name, g=general: self._way(name, g)))
-        for condition in ('epochs', 'stream'):
-            what = 'three epochs' if condition == 'epochs' else 'control: an endless stream'
-            todo.append((f'the clunk experiment: {what}', lambda c=condition: self._clunk(c)))
+            todo.append((f'teaching it {name}', partial(self._way, general)))
+        for condition, what in _CLUNK.items():
+            todo.append((f'the clunk experiment: {what}', partial(self._clunk, condition)))
         return todo
 
     def step(self,
@@ -254,7 +256,7 @@ def _base(self:SkillDemo):
     return measure_skill(open_for_training(self.model), self._sources(), self.size)
 
 @patch
-def _way(self:SkillDemo, name, general):
+def _way(self:SkillDemo, general):
     sources = self._sources()
     learn = teach_sql(self.model, sources, general, self.size, self.adapter, self.seed, self.bar)
     shares = learn.data_mix.table()['share'].round(4).to_dict()
