@@ -285,7 +285,7 @@ class _Resumed(LeanCallback):
     def before_fit(self): self.learn.remove_cb(self) # left behind by a fit that was interrupted
 
     def before_epoch(self):
-        bar = getattr(getattr(self.learn, 'progress', None), 'mbar', None)
+        bar = self.epoch_bar
         if bar and not self.learn.epoch:
             bar.main_bar.total = self.epochs
             bar.update(0) # a progress bar begins with 0, whatever the epoch

@@ -51,6 +51,11 @@ class LeanCallback(Callback):
         "Whether this fit leaves no trace: it only validates, or searches for a learning rate."
         return self.only_validates or hasattr(self.learn, 'lr_finder')
 
+    @property
+    def epoch_bar(self):
+        "The progress bar over epochs that `ProgressCallback` shows in a fit; None without one."
+        return getattr(getattr(self.learn, 'progress', None), 'mbar', None)
+
     def find_mixture(self)->Mixture:
         "The `Mixture` that is trained on. Raises ValueError if the loaders are not a mixture's."
         found = getattr(self.dls.train, 'mixture', None)

@@ -193,7 +193,7 @@ def _tell(self:ClunkDetector, b):
             f"as its epoch {b.epoch + 1} began")
     step = self.streams[b.source].at[b.epoch - 1]
     announce(self.learn, Event(step, 'clunk', text, b.drop))
-    bar = getattr(getattr(self.learn, 'progress', None), 'mbar', None)
+    bar = self.epoch_bar
     begin = '\n' if isinstance(bar, ConsoleMasterBar) else '' # there the bar stands in the line
     if bar: bar.write(f'{begin}clunk: {text}')
 

@@ -145,7 +145,7 @@ def _begin(self:Course):
     if checkpoint and halt.ledger:
         checkpoint.ledger.load_state_dict(halt.ledger)
         checkpoint.tables = halt.tables
-    bar = getattr(getattr(learn, 'progress', None), 'mbar', None)
+    bar = self.epoch_bar
     if bar:
         bar.main_bar.total = self.passes
         bar.update(0)
@@ -153,9 +153,8 @@ def _begin(self:Course):
 _kept_parts = 'callbacks', 'recorder', 'random'
 
 @patch
-def _complete(self:Course, error):
-    "Finish the events of a batch that the optimizer has stepped on, or tell why that fails."
-    if self.phase == 'step' and _raised_in(error, 'after_step'): self.phase = 'stepped'
+def _why_lost(self:Course, error):
+    "Return why the fit cannot be continued after an error, or None if it can."
     if self.phase == 'step' and not _raised_in(error, 'before_step'):
         return 'inside a step of the optimizer'
     accumulates = first_callback(self.learn.cbs, AccumulateTargets)
@@ -163,12 +162,22 @@ def _complete(self:Course, error):
     if self.phase in ('backward', 'step') and pending: return 'inside an accumulated gradient'
     if self.mixture.world > 1: return 'on one of several processes'
 
+@patch
+def _owed(self:Course, error):
+    "List the callbacks whose `after_batch` has not run for the last batch, in order."
+    if self.phase not in ('stepped', 'held', 'after'): return [] # the batch was not trained on
+    ordered = list(self.learn.cbs.sorted('order'))
+    last = _raised_in(error, 'after_batch')
+    if last in ordered: return ordered[ordered.index(last) + 1:]
+    return [] if self.phase == 'after' else ordered
+
+@patch
+def _complete(self:Course, error):
+    "Finish the events of a batch that was trained on, or tell why that fails."
+    if self.phase == 'step' and _raised_in(error, 'after_step'): self.phase = 'stepped'
+    if problem := self._why_lost(error): return problem
     if self.phase in ('backward', 'step', 'stepped'): self.learn.opt.zero_grad()
-    ordered, last = list(self.learn.cbs.sorted('order')), _raised_in(error, 'after_batch')
-    if self.phase not in ('stepped', 'held', 'after'): rest = [] # the batch was not trained on
-    elif last in ordered: rest = ordered[ordered.index(last) + 1:]
-    else: rest = ordered if self.phase != 'after' else []
-    for cb in rest: cb('after_batch')
+    for cb in self._owed(error): cb('after_batch')
 
 # %% ../../nbs/callback/15_interrupt.ipynb #6b435355
 @patch
