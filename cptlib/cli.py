@@ -81,7 +81,7 @@ def demo(
     "Teach a small model code in four ways, see what each made it forget, and where its loss clunks"
     warnings.filterwarnings('ignore', category=FutureWarning)
     warnings.filterwarnings('ignore', message='Source .* has been served')
-    warnings.filterwarnings('ignore', message='1 of .* documents of validation source') # 96 bytes
+    warnings.filterwarnings('ignore', message='1 of .* of validation source') # 96 bytes
     if why := _obstacle(out, json, seed, threads): _refuse('cpt-demo', why)
     if model: return _skill_demo(model, out or 'skill-demo', json, seed, quick, threads, full)
     if full: _refuse('cpt-demo', '--full is for a pretrained model; name one with --model')
