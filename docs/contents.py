@@ -16,7 +16,7 @@ SECTIONS = {
         'about/how_it_works', 'tutorials/clunk', 'tutorials/memorization', 'about/gallery',
         'about/glossary'],
     'Evidence': [
-        'about/real_model', 'about/figures', 'experiments/calibration',
+        'about/real_model', 'about/new_facts', 'about/figures', 'experiments/calibration',
         'experiments/audit', 'experiments/pairs', 'experiments/bad_input', 'experiments/recall',
         'experiments/controllers', 'experiments/anchors', 'experiments/sweep',
         'experiments/suite', 'about/speedups', 'about/models', 'about/compared'],
@@ -70,6 +70,7 @@ WORDS = {
     'about/gallery': 'loss curves, examples of curves, gallery',
     'about/glossary': 'glossary, terms, definitions, what is, nat, nats',
     'about/real_model': 'smollm2, pretrained, real model',
+    'about/new_facts': 'facts, new knowledge, knowledge injection, rag, retrieval, reversal curse',
     'about/figures': 'benchmarks, how fast, performance, numbers',
     'about/speedups':
         'speed-ups, faster training, time to loss, packing, torch.compile, bf16, throughput',
