@@ -284,11 +284,11 @@ def __call__(self:ChatTemplate,
     return Rendered(r.ids, r.target & (np.arange(len(r.ids)) > gaps[-1]))
 
 @patch
-def answer_end(self:ChatTemplate,
-    messages:list, # from `as_messages`
-)->int: # its id; None for an ordinary token, which does not end a text
+def answer_end(self:ChatTemplate)->int: # None for an ordinary token, which does not end a text
     "Return the token that ends an answer."
-    r = self._framed(self._raw(messages))
+    chat = [dict(role=role, content='Hello') for role in ('user', 'assistant')]
+    try: r = self._framed(self._raw(chat))
+    except BadChat: return None
     if not r.target.any(): return None
     last = int(r.ids[r.target][-1])
     return last if last in self._controls else None
@@ -382,7 +382,6 @@ class _Counts:
         self.doubled = 0 # conversations that began with two BOS
         self.tools = 0 # conversations with tools beside their messages
         self.controls = Counter() # control token -> messages that it is written out in
-        self.end = None # the token that ends an answer
 
     def load(self, state):
         "Continue from the `vars` of other counts."
@@ -392,7 +391,6 @@ class _Counts:
     def note(self, template, record, messages):
         "Count what to warn about in a conversation that was rendered."
         self.doubled += template.doubled
-        if self.end is None: self.end = template.answer_end(messages)
         self.tools += isinstance(record, dict) and bool(record.get('tools'))
         if template.tok.special == 'control': return # they are meant
         tokens = template.tok.control_tokens.values()
@@ -534,7 +532,7 @@ def _write_chats(folder, name, records, template, row_len, too_long, apart):
         meta = writer.finish() | layout.report()
     meta |= dict(end=None, left_out=sum(counts.bad.values()), cut=counts.cut/layout.documents,
                  targets=counts.targets, marked=True, apart=apart,
-                 chat=dict(template=template.template, end=counts.end))
+                 chat=dict(template=template.template, end=template.answer_end()))
     return meta, read.digest.hexdigest()
 
 def _conversations(name, chats, split):

@@ -14,6 +14,7 @@ import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import pandas as pd
+from fastcore.foundation import L
 from ..data.text import markdown_text
 from .adapter import merged # first: says if transformers is missing
 from .metrics import readable
@@ -144,8 +145,7 @@ def set_up_chats(
     if len(templates) == 1 and lm.tokenizer is not None: [lm.tokenizer.chat_template] = templates
     settings = getattr(lm.base, 'generation_config', None)
     if settings is None: return
-    known = settings.eos_token_id
-    stops = known if isinstance(known, list) else [] if known is None else [known]
+    stops = list(L(settings.eos_token_id)) # a list, a number or None
     new = {chat['end'] for chat in chats} - {None, *stops}
     if new: settings.eos_token_id = [*stops, *sorted(new)]
 
