@@ -102,14 +102,16 @@ class Cooldowns:
         "Tabulate what each candidate changed since the checkpoint."
         return self._with_halves({c: self.changes(c) for c in self.candidates}, level)
 
-    def differences(self,
-        level:float=.95, # probability that all intervals hold together
-    )->pd.DataFrame: # one row a candidate: how much better than the control, and half widths
-        "Compare each candidate with the control, seed by seed."
-        control = self.changes(self.control)
-        others = [c for c in self.candidates if c != self.control]
-        each = 1 - (1 - level)/max(len(others)*len(self.sources), 1)
-        return self._with_halves({c: self.changes(c) - control for c in others}, each)
+# %% ../nbs/14_cooldowns.ipynb #afe99305
+@patch
+def differences(self:Cooldowns,
+    level:float=.95, # probability that all intervals hold together
+)->pd.DataFrame: # one row a candidate: how much better than the control, and half widths
+    "Compare each candidate with the control, seed by seed."
+    control = self.changes(self.control)
+    others = [c for c in self.candidates if c != self.control]
+    each = 1 - (1 - level)/max(len(others)*len(self.sources), 1)
+    return self._with_halves({c: self.changes(c) - control for c in others}, each)
 
 # %% ../nbs/14_cooldowns.ipynb #550416b3
 def _file_name(name, weights, steps, shape):
