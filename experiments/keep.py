@@ -37,11 +37,11 @@ Predictions, written before the first run:
 - Old data last avoids .4 or more, more than the same 5 % spread over the training.
 - All arms with own or real rows gain within .01 of what fine-tuning gains.
 
-`--model smollm2` does the same with SmolLM2-135M-Instruct, all weights, and text to SQL as the
-new skill: 30 steps of 4 rows of 256 tokens at a rate of .0001. Real old data are the language
-reference of Python and code of its library. They stand in for the corpus, which is not here. Own rows
-are half text drawn from the model and half its answers to short questions. Held-out German manual
-pages are measured too, which no arm reads. Gain is the accuracy on the answers of held-out
+`--model smollm2` does the same with SmolLM2-135M-Instruct, all weights, and text to SQL as the new
+skill: 30 steps of 4 rows of 256 tokens at a rate of .0001. Real old data are the language
+reference of Python and code of its library. They stand in for the corpus, which is not here. Own
+rows are half text drawn from the model and half its answers to short questions. Held-out German
+manual pages are measured too, which no arm reads. Gain is the accuracy on the answers of held-out
 questions, and kept is the change of the loss, because it is the finer measure in so short a
 training. Predictions, written before the first run with this model:
 

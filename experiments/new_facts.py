@@ -23,9 +23,10 @@ one reads the paraphrased documents in four epochs.
 
 Questions have four choices. The wrong ones are right for other towns, so only the pairing can be
 known. `told` is the beginning of a sentence as the documents have it. `forward` names the town and
-asks for the fact, in words that no document and no trained question has. `reverse` names the fact and asks for the town; documents always name the town first.
-`open` asks forward with the document in the prompt, as retrieval would. Shares are corrected for
-chance. `recalled` is the share of forward questions whose free answer contains the fact.
+asks for the fact, in words that no document and no trained question has. `reverse` names the fact
+and asks for the town; documents always name the town first. `open` asks forward with the document
+in the prompt, as retrieval would. Shares are corrected for chance. `recalled` is the share of
+forward questions whose free answer contains the fact.
 
 Predictions, written before the first run:
 
@@ -38,9 +39,9 @@ Predictions, written before the first run:
 - Without replay the accuracy on held-out reference text falls by 1 to 4 points, with it by less
   than 1. Replay costs at most 10 points of forward.
 
-`told` and the four epochs were added after a first run of `paraphrased`, in which `forward` was .03:
-the questions alone do not say whether nothing was stored, or nothing can be got out. Predictions for
-them, written before any of them ran:
+`told` and the four epochs were added after a first run of `paraphrased`, in which `forward` was
+.03: the questions alone do not say whether nothing was stored, or nothing can be got out.
+Predictions for them, written before any of them ran:
 
 - Told: at chance before; above 40 % after eight times, 20 to 50 % after paraphrased, below 20 %
   after once.
