@@ -21,6 +21,7 @@ import random
 import re
 import sqlite3
 import string
+import threading
 import time
 import unicodedata
 import zoneinfo
@@ -313,8 +314,8 @@ def _only_reads(action, *_):
     return sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY
 
 @cache
-def _connection(database):
-    "Fill a database in memory, and close it to everything but reading."
+def _connection(database, thread):
+    "Fill a database in memory for one thread, and close it to everything but reading."
     connection = sqlite3.connect(':memory:')
     for table in database.tables:
         connection.execute(_create(table))
@@ -346,7 +347,8 @@ def run_sql(
     """Run a query that may only read. Raises ValueError with the reason if it fails.
 
     It also fails if the text holds no query, or if its rows hold more than 10 MB of text."""
-    connection, end = _connection(database), time.monotonic() + seconds
+    connection = _connection(database, threading.get_ident()) # sqlite lets no other thread use it
+    end = time.monotonic() + seconds
     def too_late(): return time.monotonic() > end
     try:
         connection.set_progress_handler(too_late, 50)
