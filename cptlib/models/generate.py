@@ -115,7 +115,7 @@ def _text(tokenizer, ids, stop, ends):
 
 def complete(
     model, # `CausalLM`, or a module from token ids [rows, positions] to logits
-    prompts:list, # texts
+    prompts, # a text, or a list of texts
     tokenizer=None, # the model's tokenizer (default: its own, if it has one)
     max_new:int=64, # most tokens to write
     stop:str=None, # end where this text appears; it is kept (default: at the end-of-text token)
@@ -123,7 +123,7 @@ def complete(
     top_p:float=1., # draw only from the most likely tokens with this share of the probability
     seed:int=0, # seed of the draws
     bs:int=8, # prompts at a time
-)->list: # a text for each prompt, without the prompt
+)->list: # a text for each prompt, without the prompt; one text for one prompt
     """Write what the model would say next, in evaluation mode.
 
     A model that keeps a cache reads the end of a long prompt, at least half of its positions, and
@@ -131,7 +131,8 @@ def complete(
     Raises ValueError without a tokenizer, for an empty prompt, or for an encoder."""
     check_continues(model, 'complete')
     tokenizer = tokenizer_for(model, tokenizer)
-    prompts = [_prompt_ids(tokenizer, prompt) for prompt in prompts]
+    one = isinstance(prompts, str)
+    prompts = [_prompt_ids(tokenizer, prompt) for prompt in ([prompts] if one else prompts)]
 
     generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
     def choose(logits): return next_token(logits, temperature, top_p, generator)
@@ -147,7 +148,8 @@ def complete(
             batch = prompts[start:start + bs]
             if cache: new += _with_cache(inner, cache, batch, max_new, choose, done)
             else: new += _without_cache(model, batch, max_new, choose, done)
-    return [_text(tokenizer, ids, stop, ends) for ids in new]
+    texts = [_text(tokenizer, ids, stop, ends) for ids in new]
+    return texts[0] if one else texts
 
 # %% ../../nbs/models/08_generate.ipynb #ea6f11af
 class Likelihood(NamedTuple):
@@ -165,13 +167,22 @@ def _continuation(logits, k, ids, n):
     greedy = (log_p.argmax(-1) == target).all()
     return Likelihood(chosen.sum().item(), n, bool(greedy))
 
+def _end(ids, n, longest):
+    "Cut a row to what a model reads and the token after that: ids, number of those to score."
+    ids = ids[-longest - 1:]
+    return ids, min(n, len(ids) - 1)
+
 def score_tokens(
     model, # `CausalLM`, or a module from token ids [rows, positions] to logits
     rows:list, # (ids, n): token ids of a row, and how many of the last ones to score
     bs:int=8, # rows at a time
 )->list: # a `Likelihood` for each row
-    "Score the ends of rows of tokens in evaluation mode. Raises ValueError for an encoder."
+    """Score the ends of rows of tokens in evaluation mode.
+
+    The model reads the end of a row that is too long for it. Raises ValueError for an encoder."""
     check_continues(model, 'a score of continuations')
+    longest = model_positions(model) or sys.maxsize
+    rows = [_end(ids, n, longest) for ids, n in rows]
     device = next(model.parameters()).device
     by_length = sorted(range(len(rows)), key=lambda i: -len(rows[i][0]))
     found = [None]*len(rows)
@@ -194,16 +205,22 @@ def log_likelihoods(
     tokenizer=None, # the model's tokenizer (default: its own, if it has one)
     bs:int=8, # pairs at a time
 )->list: # a `Likelihood` for each pair
-    "Score continuations in evaluation mode. Raises ValueError if one has no token of its own."
+    """Score continuations in evaluation mode.
+
+    The model reads the end of a prompt that is too long for it. Raises ValueError for a
+    continuation that has no token of its own, or more than the model can read."""
     tokenizer = tokenizer_for(model, tokenizer)
-    rows = []
+    longest, rows = model_positions(model) or sys.maxsize, []
     for prompt, continuation in pairs:
         bare = prompt.rstrip() # a space belongs to the token that follows it
         if bare: prompt, continuation = bare, prompt[len(bare):] + continuation
         begin, whole = _prompt_ids(tokenizer, prompt), _prompt_ids(tokenizer, prompt + continuation)
-        if len(whole) <= len(begin):
-            raise ValueError(f'continuation {continuation!r:.60} adds no token to its prompt')
-        rows.append((whole, len(whole) - len(begin)))
+        n = len(whole) - len(begin)
+        if n <= 0: raise ValueError(f'continuation {continuation!r:.60} adds no token to its prompt')
+        if n > longest:
+            raise ValueError(f'continuation {continuation!r:.60} has {n} tokens, and the model '
+                             f'reads {longest}; give a shorter one')
+        rows.append((whole, n))
     return score_tokens(model, rows, bs)
 
 # %% ../../nbs/models/08_generate.ipynb #60028653

@@ -60,10 +60,7 @@ def harness_model(
             return [*begin, *map(int, tokenizer(string))]
 
         def _loglikelihood_tokens(self, requests, **kwargs):
-            rows = []
-            for _, context, continuation in requests:
-                ids = (context + continuation)[-longest - 1:]
-                rows.append((ids, min(len(continuation), len(ids) - 1)))
+            rows = [(context + asked, len(asked)) for _, context, asked in requests]
             return [(row.log_p, row.greedy) for row in score_tokens(model, rows, bs)]
 
         def loglikelihood_rolling(self, requests, disable_tqdm=False):
