@@ -60,19 +60,33 @@ def _fresh(model):
     fresh.tie_weights()
     return fresh
 
+_KEY_FILE = 'gguf_key.txt' # in a folder that we made: the key of the file that it was made from
+
+def _is_made(out, key):
+    """Tell whether a folder holds the model of a file with this key.
+
+    Raises FileExistsError if it holds that of another one."""
+    if not (out/'config.json').exists(): return False
+    mark = out/_KEY_FILE
+    if not mark.exists(): return True # older versions wrote no key; their folders still open
+    if mark.read_text() == key: return True
+    raise FileExistsError(f'{out} holds the model of another GGUF file; give another out=, '
+                          'or delete the folder')
+
 def convert_gguf(
     file, # GGUF file of a causal language model
     out=None, # folder to write (default: in the user's cache folder)
 )->Path: # the folder; if it is there already, nothing is converted
     """Convert a GGUF file into a Hugging Face folder with float32 weights and the tokenizer.
 
-    Raises FileNotFoundError where there is no file, ValueError if transformers cannot read it,
-    and ModuleNotFoundError without the package `gguf`."""
+    Raises FileNotFoundError where there is no file, FileExistsError if `out` holds the model of
+    another one, ValueError if transformers cannot read the file, and ModuleNotFoundError without
+    the package `gguf`."""
     file = Path(file).expanduser().resolve()
     if not file.is_file(): raise FileNotFoundError(f'no GGUF file at {file}')
-    if out is None: out = cache_dir()/f'{file.stem}-{_key(file)}'
-    out = Path(out)
-    if (out/'config.json').exists(): return out
+    key = _key(file)
+    out = Path(out or cache_dir()/f'{file.stem}-{key}')
+    if _is_made(out, key): return out
     if importlib.util.find_spec('gguf') is None:
         raise ModuleNotFoundError('GGUF files need the package gguf: pip install gguf', name='gguf')
 
@@ -81,8 +95,9 @@ def convert_gguf(
         with new_folder(out) as folder:
             _fresh(model).save_pretrained(folder)
             tokenizer.save_pretrained(folder)
+            (folder/_KEY_FILE).write_text(key)
     except OSError: # has another process converted it in the meantime?
-        if not (out/'config.json').exists(): raise
+        if not _is_made(out, key): raise
     return out
 
 # %% ../../nbs/models/07_gguf.ipynb #dbe3f49d
