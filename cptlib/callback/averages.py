@@ -24,6 +24,15 @@ from .store import checkpoint_folders, read_snapshot
 from ..data.text import as_number, as_state
 
 # %% ../../nbs/callback/18_averages.ipynb #174bac80
+def _check_fit(weights, own):
+    "Raises ValueError for a weight whose name or shape is not among a model's own."
+    for name, value in weights.items():
+        if name not in own:
+            raise ValueError(f'the model has no weight {name!r}; give weights of this model')
+        if own[name].shape != value.shape:
+            raise ValueError(f'{name} is {list(value.shape)}, and in the model it is '
+                             f'{list(own[name].shape)}; give weights of this model')
+
 @torch.no_grad()
 def put_weights(
     model:nn.Module, # any model
@@ -31,12 +40,7 @@ def put_weights(
 )->dict: # {name: copy of what was there}
     "Put weights into a model. Raises ValueError for a name or a shape that it does not have."
     own = model.state_dict()
-    for name, value in weights.items():
-        if name not in own:
-            raise ValueError(f'the model has no weight {name!r}; give weights of this model')
-        if own[name].shape != value.shape:
-            raise ValueError(f'{name} is {list(value.shape)}, and in the model it is '
-                             f'{list(own[name].shape)}; give weights of this model')
+    _check_fit(weights, own)
     was = {name: own[name].clone() for name in weights}
     for name, value in weights.items(): own[name].copy_(value)
     return was
@@ -129,9 +133,10 @@ class EMA(LeanCallback):
     def load_state_dict(self,
         state:dict, # from `state_dict`
     ):
-        "Resume with the average of `state`. Raises ValueError for no such state."
+        "Resume with the average of `state`. Raises ValueError for no such state of this model."
         as_state(state, ('average', 'n'), 'EMA')
         params = dict(get_model(self.model).named_parameters()) # some may be frozen just now
+        _check_fit(state['average'], params)
         for name, value in state['average'].items():
             self.average[name] = value.to(params[name].device, copy=True)
         self.n = state['n']
