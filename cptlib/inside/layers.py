@@ -26,7 +26,7 @@ from ..data.loader import ValidLoader, evenly
 from ..data.schedule import COLORS
 from ..data.text import as_name, as_number
 from .surface import Change, borrowed, common_weights, evaluate_rows, paired_change
-from ..models.check import check_model, longest_list
+from ..models.check import check_model, check_objective, longest_list
 
 # %% ../../nbs/inside/01_layers.ipynb #a5a49756
 def block_list(
@@ -151,10 +151,16 @@ def cka(
     return _as_cka(_hsics(x, y))
 
 # %% ../../nbs/inside/01_layers.ipynb #3c11e5bd
-def _outputs(model, hooks, inputs, at):
-    "Outputs of the hooked blocks at some tokens: a list of [tokens, width]."
+def _outputs(model, hooks, inputs, at, shape):
+    """Outputs of the hooked blocks at some targets of `shape`: a list of [tokens, width].
+
+    Raises ValueError for blocks that compute something else for each target."""
     model(*inputs)
     stored = [o if isinstance(o, torch.Tensor) else o[0] for o in hooks.stored]
+    if odd := [list(o.shape[:2]) for o in stored if o.shape[:2] != shape]:
+        raise ValueError(f'the blocks of this {type(model).__name__} compute {odd[0]} positions, '
+                         f'and the targets are {list(shape)}; compare a model that has an output '
+                         'of each block for each target, which an encoder-decoder has not')
     return [o.reshape(-1, o.shape[-1])[at].float() for o in stored]
 
 def layer_similarity(
@@ -166,9 +172,11 @@ def layer_similarity(
 )->pd.DataFrame: # CKA: a row each block, a column each source
     """Compare what each block computes before and after training.
 
-    Raises ValueError for weights that do not fit, and for batches of fewer than 4 targets."""
+    Raises ValueError for weights or rows that do not fit, for batches of fewer than 4 targets, and
+    for an encoder-decoder, whose targets are not at the positions that its encoder reads."""
     tokens = as_number(tokens, 'tokens', 4, whole=True)
     check_model(model, loader.sources)
+    check_objective(model, loader)
     both = common_weights(model, dict(before=before, after=after))
     _, blocks = block_list(model)
     device = next(model.parameters()).device
@@ -181,7 +189,7 @@ def layer_similarity(
             found = []
             for weights in both.values():
                 put_weights(model, weights)
-                found.append(_outputs(model, hooks, inputs, at))
+                found.append(_outputs(model, hooks, inputs, at, y.shape))
             source = loader.ids.source[0] # a batch holds rows of one source
             for i, pair in enumerate(zip(*found)): sums[i, source] += _hsics(*pair).cpu()
     names = [f'block {i + 1}' for i in range(len(blocks))]
