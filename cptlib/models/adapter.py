@@ -36,9 +36,12 @@ def adapter_config(
     adapter, # 'lora', 'dora', or a config from peft
     **kwargs, # settings of `peft.LoraConfig` that differ from our defaults
 ): # a `peft.PeftConfig`
-    "Return the config of an adapter. Raises ValueError for an unknown name."
+    "Return a config. Raises ValueError for an unknown name, and for settings beside a config."
     peft = _peft()
-    if isinstance(adapter, peft.PeftConfig): return adapter
+    if isinstance(adapter, peft.PeftConfig):
+        if not kwargs: return adapter
+        raise ValueError(f'{", ".join(kwargs)}: a config from peft is taken as it is; '
+                         'change the setting in the config')
     if adapter not in ('lora', 'dora'):
         raise ValueError(f"adapter {adapter!r}: give 'lora', 'dora' or a config from peft")
     settings = dict(task_type='CAUSAL_LM', r=16, lora_alpha=32, target_modules='all-linear',
@@ -70,9 +73,12 @@ def add_adapter(
     adapter, # 'lora', 'dora', or a config from peft
     **kwargs, # settings of `peft.LoraConfig` that differ from our defaults
 )->PretrainedLM: # the same object, in which only the adapter is trained
-    "Freeze a model and put an adapter beside its matrices. Raises ValueError for an unknown name."
-    if lm.new_tokens: kwargs.setdefault('trainable_token_indices', _new_rows(lm))
-    kwargs.setdefault('task_type', lm.peft_task)
+    """Freeze a model and put an adapter beside its matrices.
+
+    Raises ValueError for an unknown name, and for settings beside a config."""
+    if isinstance(adapter, str):
+        if lm.new_tokens: kwargs.setdefault('trainable_token_indices', _new_rows(lm))
+        kwargs.setdefault('task_type', lm.peft_task)
     config = adapter_config(adapter, **kwargs)
     if lm.new_tokens and not getattr(config, 'trainable_token_indices', None):
         warnings.warn('this adapter leaves the embeddings of the new tokens frozen; '
@@ -99,9 +105,14 @@ def state_dict(self:PretrainedLM, *args, **kwargs):
 
 @patch
 def load_state_dict(self:PretrainedLM, state, *args, **kwargs):
-    "Load what `state_dict` returned. Raises ValueError for an adapter of another base."
+    """Load what `state_dict` returned.
+
+    Raises ValueError for an adapter of another base, and for a whole model beside an adapter."""
     if not hasattr(self, 'base_sum'):
         return super(PretrainedLM, self).load_state_dict(state, *args, **kwargs)
+    if 'base_sum' not in state:
+        raise ValueError('these are the weights of a whole model, and this one has an adapter, '
+                         'whose weights alone are loaded; load them before add_adapter')
     if int(state['base_sum']) != int(self.base_sum):
         raise ValueError('the adapter was trained beside other weights; '
                          'open the base that it was trained on')
@@ -239,12 +250,17 @@ def combine_adapters(
     how:str='cat', # peft's 'cat' (exact), 'svd' (exact up to its rank), 'ties', 'dare_linear', ...
     **kwargs, # passed on to peft's `add_weighted_adapter`
 )->PretrainedLM: # the same object, with the new adapter active
-    "Combine adapters into a new one. Raises ValueError for unknown names, a name in use, and DoRA."
+    """Combine LoRA adapters into a new one.
+
+    Raises ValueError for unknown names, a name in use, DoRA, and other kinds of adapters."""
     there = lm.model.peft_config
     if unknown := sorted(set(weights) - set(there)):
         raise ValueError(f'adapter {unknown[0]!r}: there are {", ".join(map(repr, there))}')
     if name in there: # peft would keep the old one
         raise ValueError(f'adapter {name!r} exists already; give the new one another name')
+    if others := [n for n in weights if not isinstance(there[n], _peft().LoraConfig)]:
+        raise ValueError(f'adapter {others[0]!r} is not a LoRA, and only those can be combined; '
+                         'average the merged models instead')
     if dora := [n for n in weights if there[n].use_dora]:
         raise ValueError(f'adapter {dora[0]!r} is a DoRA, whose lengths do not add up; '
                          'average the merged models instead')
