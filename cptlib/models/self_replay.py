@@ -311,13 +311,18 @@ def _ids(tokenizer, text):
     ids = list(map(int, tokenizer(text)))
     return ids if ids[:1] == tokenizer.begin else [*tokenizer.begin, *ids]
 
+def _mark(word, text):
+    "Lengthen a word until a text does not hold it."
+    while word in text: word += 'X'
+    return word
+
 def _turns(template):
     "Find out what stands around the turns. Raises ValueError for a template without ends."
-    mark = 'QUESTION'
-    user = [dict(role='user', content=mark)]
-    both = [*user, dict(role='assistant', content='ANSWER')]
-    before, after = template.text(user).split(mark)
-    end = template.text(both).split('ANSWER')[1]
+    asks, answers = (_mark(word, template.template) for word in ('QUESTION', 'ANSWER'))
+    user = [dict(role='user', content=asks)]
+    both = [*user, dict(role='assistant', content=answers)]
+    before, after = template.text(user).split(asks)
+    end = template.text(both).split(answers)[1]
     tok = template.tok
     asked, answered = (list(map(int, tok(part.strip()))) for part in (after, end))
     if not answered and tok.eot_id is not None: answered = [tok.eot_id]
@@ -522,6 +527,7 @@ def _top_in_pieces(logits, k, vocab):
     tops = [top_log_p(some[:, :vocab], k) for some in pieces]
     return [torch.cat(parts) for parts in zip(*tops)]
 
+# %% ../../nbs/models/09_self_replay.ipynb #ff9e917d
 def _write_predictions(folder, source, model, k, vocab, bs, content):
     "Write ids and log-probabilities of all rows, batch by batch."
     device, (ids_type, log_p_type) = next(model.parameters()).device, _dtypes(k, vocab)
