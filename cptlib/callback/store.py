@@ -187,7 +187,7 @@ def read_plain(
     part:str, # name of a part
 )->dict: # its numbers and texts, as JSON has them
     "Read a part from `state.json`, and no tensors. Raises ValueError if that file is damaged."
-    return _read_meta(Path(path))['state'][part]
+    return _read_meta(Path(path).expanduser())['state'][part]
 
 def _check_file(path, was):
     if not path.is_file(): raise ValueError(f'{path} is missing')
@@ -216,7 +216,7 @@ def read_snapshot(
     path, # a folder of `write_snapshot`
 )->tuple: # {part: state}, and the further entries of `state.json`
     "Read and check a folder. Raises ValueError naming the file that is missing, torn or altered."
-    path = Path(path)
+    path = Path(path).expanduser()
     meta = _read_meta(path)
     for name, was in meta['files'].items(): _check_file(path/name, was)
     histories = {}
@@ -242,7 +242,7 @@ def _forget():
 
 def _finish_saves(path):
     "Wait until everything is written that this process has begun to save in a folder."
-    pool = _pools.get(Path(path).absolute())
+    pool = _pools.get(Path(path).expanduser().absolute())
     if pool: pool.submit(int).result()
 
 def _try_to_write(path):
@@ -291,7 +291,7 @@ def checkpoint_folders(
     _finish_saves(path)
     return _folders(path)
 
-def _folders(path): return sorted(Path(path).glob('step-*'))
+def _folders(path): return sorted(Path(path).expanduser().glob('step-*'))
 
 class Store:
     "A folder of checkpoints, written by one process at a time in a background thread."
@@ -303,7 +303,7 @@ class Store:
         "Raises ValueError for keep < 1, RuntimeError if the folder is in use, OSError if read-only."
         keep = as_number(keep, 'keep', 1, whole=True)
         store_attr('keep,write')
-        self.path = Path(path).absolute()
+        self.path = Path(path).expanduser().absolute()
         self.saving, self.losses = None, {} # the save under way; {name: validation loss or None}
         self.written = {} # {name of a checkpoint: {id of a history: what its file holds}}
         if write: self._begin()
@@ -424,7 +424,7 @@ def newest_checkpoint(
     """Read a checkpoint, or the newest in a folder. Warns of damaged ones.
 
     Raises ValueError if there is none, or none is whole."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if (path/'state.json').is_file(): return path, read_snapshot(path)[0]
     found = Store(path, write=False).load()
     if found is None:

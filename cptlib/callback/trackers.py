@@ -94,7 +94,7 @@ class CSVTracker(Tracker):
     def __init__(self,
         folder='runs', # where the folders of the runs are
     ):
-        self.folder = Path(folder)
+        self.folder = Path(folder).expanduser()
 
     def start(self, name, config, run=None, step=0)->str:
         "Begin a run. Raises ValueError if there is one of this name already."
@@ -153,7 +153,7 @@ class TensorBoardTracker(Tracker):
     ):
         "Raises ModuleNotFoundError without tensorboard."
         _library('tensorboard')
-        self.folder = Path(folder)
+        self.folder = Path(folder).expanduser()
 
     def start(self, name, config, run=None, step=0)->str:
         "Begin a run. Raises ValueError if there is one of this name already."

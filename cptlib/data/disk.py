@@ -36,8 +36,8 @@ def as_folder(
     path, # str or Path
     where:str, # whose folder it is, in errors
 )->Path:
-    "Return the path of a folder. Raises ValueError for what names none."
-    try: folder = Path(path)
+    "Return the path of a folder, with `~` expanded. Raises ValueError for what names none."
+    try: folder = Path(os.path.expanduser(path))
     except TypeError: folder = Path()
     if folder != Path(): return folder
     raise ValueError(f"{where}: the path {path!r:.60} names no folder; "
@@ -128,6 +128,8 @@ class _Claim:
 def _swap(new, path, overwrite):
     "Rename `new` to `path`; with `overwrite`, in place of what is there."
     old = new.with_suffix('.old')
+    shutil.rmtree(old, ignore_errors=True) # left by a process that died
+    if old.exists(): old = new.with_suffix(f'.{secrets.token_hex(4)}.old') # it cannot be removed
     if overwrite and path.exists(): os.rename(path, old)
     try: os.rename(new, path)
     except OSError:
@@ -147,7 +149,7 @@ def new_folder(
     OSError if the disk is full, if the folder above `path` cannot be written, or if there is
     something at `path` already.
     """
-    path = Path(path).absolute()
+    path = Path(path).expanduser().absolute()
     claim = None if key is None else _Claim.on(path.with_name(f'.{path.name}.unfinished'), key)
     tmp = claim.folder if claim else path.with_name(f'.{path.name}.{secrets.token_hex(4)}.partial')
     _make(tmp)
@@ -462,7 +464,10 @@ def check_folder(
     path, # folder of a source
     check:bool=None, # True: read all files; False: only sizes; None: read files with a new stamp
 )->dict: # what its `source.json` says
-    "Check a source and describe it. Raises ValueError naming the first file that was altered."
+    """Check a source and describe it.
+
+    Raises FileNotFoundError if there is none, ValueError naming the first file that was altered.
+    """
     path, meta = as_folder(path, 'Source'), read_meta(path)
     _check_sizes(path, meta)
     stamps = _stamps(path, meta['files'])

@@ -17,7 +17,7 @@ import numpy as np
 from .loader import span_hashes
 from .look import documents, end_id
 from .source import Source
-from .text import (Tokenizer, as_number, html_paragraphs, html_table, install_extra,
+from .text import (as_number, decoded, html_paragraphs, html_table, install_extra,
                               text_table)
 
 # %% ../../nbs/data/14_duplicates.ipynb #eb447336
@@ -44,6 +44,7 @@ class _Found(NamedTuple):
     source:int
     document:int
     row:int
+    tokens:int # its length
     ids:np.ndarray # without the token that ends it
 
 def _each(sources, least):
@@ -54,19 +55,25 @@ def _each(sources, least):
             for i, row in enumerate(docs.row.tolist()):
                 ids = docs[i]
                 if len(ids) and ids[-1] == end: ids = ids[:-1]
-                if len(ids) >= least: yield _Found(s, number, row, ids)
+                if len(ids) >= least: yield _Found(s, number, row, len(ids), ids)
                 number += 1
 
 def _decoded(source, ids):
-    "Decode ids, or list them if the tokenizer is not known."
-    ids = ids.tolist()
-    return str(ids) if source.tokenizer is None else Tokenizer(source.tokenizer).decode(ids)
+    "Decode ids, or list them if the tokenizer is not known or cannot decode."
+    text = decoded(source.tokenizer, ids)
+    return str(ids.tolist()) if text is None else text
 
-def _place(sources, found, shown=24):
+_SHOWN = 24 # tokens of a document that show which one it is
+
+def _beginning(found):
+    "Return a document without the rest of its tokens, which need not stay in memory."
+    return found._replace(ids=found.ids[:_SHOWN].copy())
+
+def _place(sources, found):
     "Return the `Place` of a document."
     source = sources[found.source]
-    text = _decoded(source, found.ids[:shown])
-    return Place(source.name, found.document, found.row, len(found.ids), text)
+    text = _decoded(source, found.ids[:_SHOWN])
+    return Place(source.name, found.document, found.row, found.tokens, text)
 
 def _whole_hash(ids):
     "Hash a document."
@@ -184,11 +191,12 @@ def find_duplicates(
         n = (20 if _in_bytes(sources) else 5) if n is None else as_number(n, 'n', 1, whole=True)
         near = _Near(as_number(near, 'near', 0, 1, between=True), n)
     counts, pairs = [Counted(s.name) for s in sources], []
-    by_hash, places = {}, {}
+    by_hash, seen = {}, {}
+    def place(key): return _place(sources, seen[key])
     for key, found in enumerate(_each(sources, least)):
-        places[key], c = _place(sources, found), counts[found.source]
+        seen[key], c = _beginning(found), counts[found.source]
         c.documents += 1
-        c.tokens += len(found.ids)
+        c.tokens += found.tokens
         first = by_hash.setdefault(_whole_hash(found.ids), key)
         if first != key: alike = {first: 1.}
         else: alike = near.like(key, found.ids) if near else {}
@@ -196,8 +204,8 @@ def find_duplicates(
         best = max(alike, key=alike.get)
         if first != key: c.equal += 1
         else: c.near += 1
-        c.extra_tokens += len(found.ids)
-        pairs.append(Pair(places[best], places[key], alike[best]))
+        c.extra_tokens += found.tokens
+        pairs.append(Pair(place(best), place(key), alike[best]))
     return Duplicates(counts, pairs)
 
 # %% ../../nbs/data/14_duplicates.ipynb #412d86f1

@@ -26,7 +26,7 @@ from .mixture import Mixture
 from .order import GOLDEN, mixed
 from .packing import hide_padding, segment_positions
 from .streams import Ids, check_sources
-from .text import Tokenizer, as_number
+from .text import as_number, decoded
 
 # %% ../../nbs/data/11_loader.ipynb #d5903bda
 def _positions(tokens):
@@ -321,10 +321,13 @@ def _hashed(source, tokens):
         seen += len(numbers)
         rows.append(row_hashes(part))
         if end is None: continue
-        if source.stride == source.row_len: part = part[:, :-1] # rows share a token with the next
+        continues = source.stride == source.row_len # rows share a token with the next
+        if continues: part = part[:, :-1]
         else: part = np.pad(part, ((0, 0), (0, 1)), constant_values=end) # none passes its row
         found, starts = document_hashes(part.ravel(), end)
-        whole = slice(int(source.stride == source.row_len and numbers[0] > 0), None)
+        whole = starts >= 0
+        if continues and numbers[0]: # the first document may begin before
+            whole = (starts > 0) | (source.take(numbers[:1] - 1)[0, -2] == end)
         documents.append(found[whole])
         i, place = np.divmod(starts[whole], part.shape[1])
         begins.append(np.column_stack([numbers[i], place]))
@@ -344,12 +347,12 @@ def _tokens_from(source, row, place=0, most=160):
     return unmark(rows[:, :source.stride]).ids.ravel()[place:place + most]
 
 def _sample(source, row, place=0, end=None):
-    "The beginning of a row, or of the document at `place`, as text if the tokenizer is known."
+    "The beginning of a row, or of the document at `place`, as text if the tokenizer can decode."
     tokens = _tokens_from(source, row, place)
     ends = np.flatnonzero(tokens == end)
     if len(ends): tokens = tokens[:ends[0]]
-    if getattr(source, 'tokenizer', None) is None: return f'tokens {tokens[:8].tolist()}'
-    return repr(Tokenizer(source.tokenizer).decode(tokens)[:40])
+    text = decoded(getattr(source, 'tokenizer', None), tokens)
+    return f'tokens {tokens[:8].tolist()}' if text is None else repr(text[:40])
 
 # %% ../../nbs/data/11_loader.ipynb #49337e7f
 def _shared(v, s):
@@ -508,13 +511,13 @@ def one_batch(self:MixtureLoader|ValidLoader)->tuple: # what a batch holds: x, y
 
 def shown_tokens(
     tokens, # token ids [n]
-    tokenizer=None, # to decode them (default: show the ids)
+    tokenizer=None, # to decode them (default, or if it cannot decode: show the ids)
     most:int=96, # characters to show at most
 )->str: # one line
     "Text of some tokens, shortened to a line."
     ids = [int(t) for t in tokens]
-    if tokenizer is None: text = ' '.join(map(str, ids))
-    else: text = Tokenizer(tokenizer).decode(ids).replace('\n', '⏎')
+    text = decoded(tokenizer, ids)
+    text = ' '.join(map(str, ids)) if text is None else text.replace('\n', '⏎')
     return text if len(text) <= most else text[:most - 1] + '…'
 
 @patch

@@ -21,7 +21,7 @@ from .disk import Marked, unmark
 from .loader import evenly
 from .mixture import Mixture
 from .source import Source
-from .text import Tokenizer, as_integers, as_number
+from .text import Tokenizer, as_integers, as_number, decoded
 from .text import html_paragraphs, html_table, html_text, text_table
 
 # %% ../../nbs/data/13_look.ipynb #5547b1f7
@@ -173,9 +173,9 @@ def stretches(
     return found
 
 def _text(source, ids):
-    "Decode ids, or list them if the tokenizer is not known."
-    if source.tokenizer is None: return ' '.join(map(str, ids.tolist())) + ' '
-    return Tokenizer(source.tokenizer).decode(ids)
+    "Decode ids, or list them if the tokenizer is not known or cannot decode."
+    text = decoded(source.tokenizer, ids)
+    return ' '.join(map(str, ids.tolist())) + ' ' if text is None else text
 
 # %% ../../nbs/data/13_look.ipynb #608e42d7
 _LINE = '─'*12
@@ -327,11 +327,10 @@ def _special_ids(source):
     return controls, unknown
 
 def _sample_text(source, rows=64, tokens=2000):
-    "Decode the beginnings of evenly spaced rows; empty if the tokenizer is not known."
-    if source.tokenizer is None: return ''
-    tok = Tokenizer(source.tokenizer)
+    "Decode the beginnings of evenly spaced rows; empty if nothing can decode them."
     picked = _marked_rows(source, evenly(len(source), rows)).ids[:, :tokens]
-    return '\n'.join(tok.decode(row).strip('�') for row in picked) # rows cut characters in two
+    texts = [decoded(source.tokenizer, row) for row in picked]
+    return '\n'.join(text.strip('�') for text in texts if text) # rows cut characters in two
 
 # %% ../../nbs/data/13_look.ipynb #50856c2e
 def bars(

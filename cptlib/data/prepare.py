@@ -92,7 +92,7 @@ def prepare(
             seal_folder(folder, meta | dict(tokenizer=want.get('tokenizer'), made_of=made))
     except OSError: # has another process made the same source in the meantime?
         if made is None or not path.is_dir(): raise
-        if not (meta := _existing(path, made, overwrite=False)): raise
+        if not (meta := _existing(path, made, overwrite)): raise
         return meta
     return check_folder(path)
 
@@ -490,6 +490,12 @@ def _write_dataset(folder, name, dataset, tok, row_len, column, quality, num_pro
     return meta, dataset._fingerprint
 
 # %% ../../nbs/data/04_prepare.ipynb #98bb88b7
+def _check_row(name, i, row):
+    "Raises ValueError unless row `i` of a source is a dictionary."
+    if isinstance(row, Mapping): return
+    raise ValueError(f'Source {name!r}: row {i} is {row!r:.60}; '
+                     'give dictionaries, or use from_texts for texts')
+
 class _Column:
     "One column of a stream, read again in each loop. Raises ValueError for a row without it."
     def __init__(self, dataset, name, source):
@@ -497,9 +503,7 @@ class _Column:
 
     def __iter__(self):
         for i, row in enumerate(self.dataset):
-            if not isinstance(row, Mapping):
-                raise ValueError(f'Source {self.source!r}: row {i} of the stream is {row!r:.60}; '
-                                 'give dictionaries, or use from_texts for texts')
+            _check_row(self.source, i, row)
             if self.name not in row:
                 as_name(self.name, row, 'column', f'Source {self.source!r}: row {i} of the stream')
             yield row[self.name]
@@ -580,7 +584,11 @@ def text_column(
     name:str, # name of the source, in errors
     rows:list, # a few rows: dictionaries
 )->str:
-    "Find the column that holds the texts. Raises ValueError if the rows hold chats, or no text."
+    """Find the column that holds the texts.
+
+    Raises ValueError if the rows are not dictionaries, and if they hold chats, or no text.
+    """
+    for i, row in enumerate(rows): _check_row(name, i, row)
     columns = list(dict.fromkeys(c for row in rows for c in row))
     if not columns or any(isinstance(row.get('text'), (str, bytes)) for row in rows): return 'text'
     lengths = {c: _mean_length(rows, c) for c in columns}

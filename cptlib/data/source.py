@@ -15,9 +15,9 @@ import numpy as np
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from . import embedded
-from .disk import check_folder, row_quality, unmark
+from .disk import as_folder, check_folder, row_quality, unmark
 from .prepare import prepare, prepare_array, prepare_dataset, prepare_texts
-from .text import ByteTokenizer, Tokenizer, as_name, as_number, embedded_texts
+from .text import ByteTokenizer, as_name, as_number, decoded, embedded_texts
 from .text import fingerprint_diff, html_table, split_of, tokenizer_fingerprint
 
 # %% ../../nbs/data/05_source.ipynb #5ba7b762
@@ -28,7 +28,7 @@ class Source:
         meta:dict, # its description, as `check_folder` returns it
         tokenizer=None, # the tokenizer that made it, to decode rows
     ):
-        self.path, self.meta = Path(path), meta
+        self.path, self.meta = as_folder(path, 'Source'), meta
         self.name, self.content = meta['name'], meta['content']
         self.row_len, self.stride = meta['row_len'], meta['stride']
         self.vocab_size, self.fingerprint = meta['vocab_size'], meta.get('tokenizer')
@@ -86,7 +86,8 @@ def from_tokens(cls:Source,
 )->Source:
     """Make a source from one stream of tokens.
 
-    Raises ValueError for ids, lengths or qualities that do not fit.
+    Raises ValueError for ids, lengths or qualities that do not fit, FileExistsError if something
+    else is at `path`.
     """
     if np.ndim(tokens) != 1:
         raise ValueError(f'Source {name!r}: tokens of shape {np.shape(tokens)}; '
@@ -104,7 +105,8 @@ def from_rows(cls:Source,
 )->Source:
     """Make a source from rows that share no token.
 
-    Raises ValueError for ids, shapes or qualities that do not fit.
+    Raises ValueError for ids, shapes or qualities that do not fit, FileExistsError if something
+    else is at `path`.
     """
     if np.ndim(rows) != 2:
         raise ValueError(f'Source {name!r}: rows of shape {np.shape(rows)}; '
@@ -174,7 +176,8 @@ def from_texts(cls:Source,
 )->Source:
     """Make a source from documents, with the end-of-text token between them.
 
-    Raises ValueError naming the document that is not text.
+    Raises ValueError naming the document that is not text, FileExistsError if something else is at
+    `path`.
     """
     meta = prepare_texts(name, texts, tokenizer, path, row_len, quality, **kwargs)
     return cls(path, meta, tokenizer)
@@ -192,7 +195,8 @@ def from_dataset(cls:Source,
 )->Source:
     """Make a source from a Hugging Face dataset.
 
-    Raises ValueError for splits, columns or texts that do not fit.
+    Raises ValueError for splits, columns or texts that do not fit, FileExistsError if something
+    else is at `path`.
     """
     meta = prepare_dataset(name, dataset, tokenizer, path, row_len, column, **kwargs)
     return cls(path, meta, tokenizer)
@@ -201,11 +205,14 @@ def from_dataset(cls:Source,
 def decode(self:Source,
     i:int, # row number
 )->str:
-    "Return the text of row `i`. Raises ValueError if the tokenizer is not known."
+    "Return the text of row `i`. Raises ValueError if the tokenizer is not known or cannot decode."
+    text = decoded(self.tokenizer, unmark(self[i]).ids)
+    if text is not None: return text
+    way_out = 'use Source.open(path, tokenizer=...)'
     if self.tokenizer is None:
-        raise ValueError(f'Source {self.name!r}: no tokenizer to decode with; '
-                         'use Source.open(path, tokenizer=...)')
-    return Tokenizer(self.tokenizer).decode(unmark(self[i]).ids)
+        raise ValueError(f'Source {self.name!r}: no tokenizer to decode with; {way_out}')
+    raise ValueError(f'Source {self.name!r}: its tokenizer {self.tokenizer!r:.60} cannot decode; '
+                     f'{way_out} with one that has a method decode')
 
 # %% ../../nbs/data/05_source.ipynb #97f561e6
 @patch(cls_method=True)
@@ -216,7 +223,8 @@ def open(cls:Source,
 )->Source:
     """Open the source in the folder `path`.
 
-    Raises ValueError if a file was truncated or altered, or if another tokenizer made the source.
+    Raises FileNotFoundError if there is none, ValueError if a file was truncated or altered, or if
+    another tokenizer made the source.
     """
     meta = check_folder(path, check)
     given = None if tokenizer is None else tokenizer_fingerprint(tokenizer)
@@ -393,7 +401,7 @@ def _write_join(folder, path, name, shards, quality=None):
 # %% ../../nbs/data/05_source.ipynb #a695fb44
 def _open_shard(path, name, was, check):
     "Return the shard that `was` describes, if it is still the one that was joined."
-    at = Path(os.path.normpath(Path(path).resolve()/was['path']))
+    at = Path(os.path.normpath(as_folder(path, 'Source').resolve()/was['path']))
     if not at.is_dir():
         raise ValueError(f'Source {name!r}: its shard {at} is missing; '
                          'put it back, or join the shards again with overwrite=True')
@@ -444,12 +452,16 @@ def join(cls:Source,
 )->Source: # of all rows; none is copied
     """Join several sources into one, without copying their rows.
 
-    Raises ValueError naming a shard that is missing, was altered, or does not fit the others.
+    Raises ValueError naming a shard that is missing, was altered, or does not fit the others,
+    FileExistsError if something else is at `path`.
     """
+    path = as_folder(path, f'Source {name!r}')
     if isinstance(shards, (Source, str, Path)): shards = [shards]
     for s in shards:
-        if isinstance(s, Source) or Path(s).is_dir(): continue
+        if isinstance(s, Source) or Path(s).expanduser().is_dir(): continue
         raise ValueError(f'Source {name!r}: no shard at {s}; prepare it first, or leave it out')
+    known = [s.tokenizer for s in shards if isinstance(s, Source)]
+    tokenizer = next((t for t in known if t is not None), None)
     shards = [Source.open(s.path if isinstance(s, Source) else s) for s in shards]
     _check_shards(name, shards)
     want = dict(
@@ -461,7 +473,7 @@ def join(cls:Source,
         shards=[_relative(s.path, path) for s in shards],
     )
     def write(folder): return _write_join(folder, path, name, shards)
-    return JoinedSource(path, prepare(path, want, write, overwrite))
+    return JoinedSource(path, prepare(path, want, write, overwrite), tokenizer)
 
 # %% ../../nbs/data/05_source.ipynb #0a7db9ab
 @patch
@@ -473,12 +485,13 @@ def rated(self:Source,
 )->Source: # with the same rows; none is copied
     """Give each row another quality.
 
-    Raises ValueError unless there is a finite number for each row, and for an `ArrowSource`.
+    Raises ValueError unless there is a finite number for each row, and for an `ArrowSource`,
+    FileExistsError if something else is at `path`.
     """
     if self.path is None:
         raise ValueError(f'Source {self.name!r} is read from a dataset in place, so it has no '
                          'folder to refer to; give it a column with the quality')
-    name = name or self.name
+    name, path = name or self.name, as_folder(path, f'Source {self.name!r}')
     if callable(quality): quality = [quality(self.decode(i)) for i in range(len(self))]
     quality = row_quality(name, quality, len(self))
     parts = _join_content([self]).encode() + quality.tobytes()

@@ -81,6 +81,9 @@ def _check_streams(parts, sources):
         if half and sources[name].by_quality is None:
             raise ValueError(f"Source {name!r} has no quality scores, but the schedule asks for "
                              f"{f'{name}:{half}'!r}; prepare it with quality=")
+        if half and len(sources[name]) < 2:
+            raise ValueError(f"Source {name!r} has one row, but the schedule asks for "
+                             f"{f'{name}:{half}'!r}; give it more text, or do not curate it")
     if left := set(sources) - {name for name, _ in parts}:
         raise ValueError(f"Source {left.pop()!r} is not in the schedule: give it a weight, "
                          "or leave it out of the mixture")
@@ -93,7 +96,7 @@ class Streams:
         seed:int, # decides the orders
     ):
         """Raises ValueError for a name without a source, for a half of a source without quality
-        scores, and for a source without a stream."""
+        scores or with one row, and for a source without a stream."""
         by_name = {s.name: s for s in sources}
         parts = [source_of(n, by_name) for n in names]
         _check_streams(parts, by_name)

@@ -6,9 +6,9 @@ Docs: https://cptlib.github.io/cptlib/data/text.html.md"""
 
 # %% auto #0
 __all__ = ['MAX_VOCAB', 'as_number', 'as_name', 'as_names', 'first_line', 'install_extra', 'source_name', 'as_state', 'html_text',
-           'html_table', 'html_paragraphs', 'text_table', 'markdown_text', 'ByteTokenizer', 'as_integers', 'Tokenizer',
-           'tokenizer_fingerprint', 'remember_growth', 'has_grown', 'fingerprint_diff', 'as_text', 'TextStream',
-           'Document', 'EmbeddedTexts', 'embedded_texts', 'split_of']
+           'html_table', 'html_paragraphs', 'text_table', 'markdown_text', 'ByteTokenizer', 'decoded', 'as_integers',
+           'Tokenizer', 'tokenizer_fingerprint', 'remember_growth', 'has_grown', 'fingerprint_diff', 'as_text',
+           'TextStream', 'Document', 'EmbeddedTexts', 'embedded_texts', 'split_of']
 
 # %% ../../nbs/data/01_text.ipynb #b2162076
 import hashlib, html, itertools, json, math, os, re, warnings
@@ -216,6 +216,17 @@ def _hf_ids(tok, texts, add=False, split=None):
                   return_token_type_ids=False, verbose=False, **how)
     return encoded['input_ids']
 
+def decoded(
+    tok, # a `Tokenizer`, anything that it wraps, or None
+    ids, # token ids: a list or a 1-D integer array
+)->str: # None if the tokenizer is not known or cannot decode
+    "Return the text of `ids`, with special tokens written out."
+    if isinstance(tok, Tokenizer): tok = tok.tok
+    if not hasattr(tok, 'decode'): return None
+    is_bare = hasattr(tok, 'get_vocab') and not hasattr(tok, 'convert_tokens_to_ids')
+    how = dict(skip_special_tokens=False) if is_bare else {} # what `transformers` does by default
+    return tok.decode(list(map(int, ids)), **how)
+
 def _vocab_size(tok):
     "Return the size of the vocabulary, or None if `tok` does not know it."
     if hasattr(tok, 'get_vocab'): return max(tok.get_vocab().values()) + 1
@@ -326,8 +337,10 @@ class Tokenizer:
     def decode(self,
         ids, # token ids: a list or a 1-D integer array
     )->str:
-        "Return the text of `ids`, if the tokenizer can decode."
-        return self.tok.decode(list(map(int, ids)))
+        "Return the text of `ids`. Raises ValueError if the tokenizer cannot decode."
+        text = decoded(self.tok, ids)
+        if text is not None: return text
+        raise ValueError(f'{self.tok!r} cannot decode; give a tokenizer with a method decode')
 
 # %% ../../nbs/data/01_text.ipynb #2d93518e
 @patch
