@@ -16,10 +16,11 @@ SECTIONS = {
         'about/how_it_works', 'tutorials/clunk', 'tutorials/memorization', 'about/gallery',
         'about/glossary'],
     'Evidence': [
-        'about/real_model', 'about/new_facts', 'about/figures', 'experiments/calibration',
-        'experiments/audit', 'experiments/pairs', 'experiments/bad_input', 'experiments/recall',
-        'experiments/controllers', 'experiments/anchors', 'experiments/sweep',
-        'experiments/suite', 'about/speedups', 'about/models', 'about/compared'],
+        'about/real_model', 'about/new_skill', 'about/new_facts', 'about/figures',
+        'experiments/calibration', 'experiments/audit', 'experiments/pairs',
+        'experiments/bad_input', 'experiments/recall', 'experiments/controllers',
+        'experiments/anchors', 'experiments/sweep', 'experiments/suite', 'about/speedups',
+        'about/models', 'about/compared'],
 }
 
 # room of chapters -> its title, and what it is for; in the order of the sidebar
@@ -70,6 +71,7 @@ WORDS = {
     'about/gallery': 'loss curves, examples of curves, gallery',
     'about/glossary': 'glossary, terms, definitions, what is, nat, nats',
     'about/real_model': 'smollm2, pretrained, real model',
+    'about/new_skill': 'cost of replay, price of a skill, lora or full, forgetting and learning',
     'about/new_facts': 'facts, new knowledge, knowledge injection, rag, retrieval, reversal curse',
     'about/figures': 'benchmarks, how fast, performance, numbers',
     'about/speedups':

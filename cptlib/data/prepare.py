@@ -41,16 +41,20 @@ def _differences(was, want):
     return [] if content == was['content'] else ['the data differs']
 
 # %% ../../nbs/data/04_prepare.ipynb #d5a87cac
+def _holds_source(path, name):
+    "Is there a source at `path`? Raises FileExistsError for anything else but an empty folder."
+    if not path.exists(): return False
+    if path.is_dir() and not any(path.iterdir()): return False
+    if (path/'source.json').is_file(): return True
+    raise FileExistsError(f'Source {name!r}: {path} is not a source; give another path')
+
 def _existing(path, want, overwrite):
     """Return the description of the source at `path` if it is what we want, None if it is missing.
 
     Raises FileExistsError if something else is there that may not be replaced.
     """
-    if not path.exists(): return None
-    if path.is_dir() and not any(path.iterdir()): return None
     name = want['name']
-    if not (path/'source.json').is_file():
-        raise FileExistsError(f'Source {name!r}: {path} is not a source; give another path')
+    if not _holds_source(path, name): return None
     try:
         found = _differences(read_meta(path).get('made_of', {}), want)
         if not found: return check_folder(path)
@@ -83,6 +87,7 @@ def prepare(
     """
     name = source_name(want['name'])
     path = as_folder(path, f'Source {name!r}')
+    _holds_source(path, name) # only a source may be replaced
     if look and (meta := _existing(path, want, overwrite)): return meta
     made = None
     try:
