@@ -19,6 +19,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 
 from .callback.accuracy import AccuracyTracker
+from .callback.averages import EMA
 from .callback.checkpoint import Checkpoint
 from .callback.core import LeanCallback, LossReader, first_callback
 from .callback.guard import SpikeGuard
@@ -55,10 +56,12 @@ class CPTLearner(Learner):
         "One pass without training. Training rows that it reads are served again."
         dl = self.dls[ds_idx] if dl is None else dl
         mixture = getattr(dl, 'mixture', None)
-        if mixture is None: return super()._do_epoch_validate(dl=dl)
-        step = mixture.step
+        step = getattr(mixture, 'step', None)
         try: super()._do_epoch_validate(dl=dl)
-        finally: mixture.step = step
+        finally:
+            if mixture is not None: mixture.step = step
+            average = first_callback(self.cbs, EMA)
+            if average is not None: average.leave() # also after an interrupt
 
 # %% ../nbs/11_verbs.ipynb #3964779a
 WATCHERS = (LossReader, AccuracyTracker, LiveClunk, Retain, SpikeGuard, Checkpoint,

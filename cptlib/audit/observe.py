@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -348,6 +349,6 @@ def load_record(
             memory = getattr(record, name)
             memory.add(arrays[name])
             memory.level, memory.rows = level, rows
-    except (KeyError, TypeError, ValueError, OSError, EOFError) as e:
+    except (KeyError, TypeError, ValueError, OSError, EOFError, BadZipFile) as e:
         raise ValueError(f'{path} is not the record of an audit ({e})') from e
     return record

@@ -9,7 +9,7 @@ __all__ = ['NOT_KNOWN', 'EVERY', 'AT_FIRST', 'PROBE_EVERY', 'dataset_rows', 'For
            'Audit', 'audit']
 
 # %% ../../nbs/audit/02_watch.ipynb #fe26bd9f
-import copy, os
+import copy, inspect, os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from .checks import AuditReport, audit_report
 from .observe import (IGNORED, Epoch, Look, Record, RowMemory, as_batch, count_batch,
     load_record, record_name, save_record, special_tokens, unit_hashes)
+from ..data.loader import MixtureSteps
+from ..data.mixture import Mixture
 
 # %% ../../nbs/audit/02_watch.ipynb #e395bca4
 def _positions(item):
@@ -90,7 +92,8 @@ class Recorder:
 
     def begin_epoch(self, dataset=None):
         "A pass over the data begins; after a resume, the first one continues the old epoch."
-        self.dataset = dataset
+        of_batches = isinstance(dataset, (Mixture, MixtureSteps)) # their length is not one of rows
+        self.dataset = None if of_batches else dataset
         if self._continues:
             self._continues = False
             return
@@ -310,11 +313,19 @@ def _second_document(tokens, positions, eos):
     return row, end + 1, restarts
 
 # %% ../../nbs/audit/02_watch.ipynb #0217e989
+def _named(model, args, kwargs):
+    "Arguments of a model: what comes behind the token ids has the name that `forward` gives it."
+    if len(args) < 2 or not torch.is_tensor(args[0]): return args, kwargs
+    takes = inspect.signature(model.forward).parameters.values()
+    names = [p.name for p in takes if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if len(names) < len(args): return args, kwargs # a wrapper takes `*args`
+    return args[:1], dict(zip(names[1:], args[1:])) | kwargs
+
 def _row_of(kwargs, row, n_rows):
     "Arguments of the model for one row; None if they cannot be taken apart."
     dropped = 'labels', 'num_items_in_batch', 'fused_lm_head', 'shift_labels'
     out = {k: v for k, v in kwargs.items() if k not in dropped}
-    if n_rows > 1 and any(k.startswith('cu_seq') for k in out): return None
+    if n_rows > 1 and any(str(k).startswith('cu_seq') for k in out): return None
     for name, value in out.items():
         by_row = torch.is_tensor(value) and value.ndim and value.shape[0] == n_rows
         if by_row: out[name] = value[row:row + 1]
@@ -351,6 +362,8 @@ def influence(
 
     `restarts` says whether positions begin anew in the row."""
     kwargs = kwargs or {}
+    by_name = 'input_ids' in kwargs
+    if not by_name: (_, *args), kwargs = _named(model, (tokens, *args), kwargs)
     place = _second_document(tokens, kwargs.get('position_ids'), eos)
     if place is None: return None
     row, end, restarts = place
@@ -360,7 +373,7 @@ def influence(
     after = before.clone()
     after[:, :end] = before.flip(1)[:, :end]
     if torch.equal(before, after): return None
-    by_name = 'input_ids' in kwargs
+    args = list(_row_of(dict(enumerate(args)), row, len(tokens)).values())
     def outputs(ids):
         "Logits of the model for one row of ids."
         if by_name: return _logits(model(*args, **(named | dict(input_ids=ids))))
@@ -518,6 +531,7 @@ def _forward(self:Audit, model, args, kwargs, out):
     "The hook on the model."
     if self._busy: return
     self._last = None # what the audit cannot read has no loss either
+    args, kwargs = _named(model, args, kwargs)
     inputs = _inputs(args, kwargs)
     if inputs is None: return
     training = torch.is_grad_enabled()

@@ -120,6 +120,8 @@ class EMA(LeanCallback):
 
     def after_validate(self): self.leave()
     def after_cancel_validate(self): self.leave()
+    def after_cancel_epoch(self): self.leave() # these two may have ended a validation
+    def after_cancel_fit(self): self.leave()
 
     def leave(self):
         "Take the average out of the model again."

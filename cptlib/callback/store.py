@@ -33,6 +33,14 @@ def _memory(t):
     start = t.untyped_storage().data_ptr(), t.storage_offset()
     return start, tuple(t.shape), t.stride(), t.dtype
 
+def _free(name, taken):
+    "The name, with a number behind it if it is taken: 'a.b' of {'a': {'b': x}, 'a.b': y} is."
+    free, n = name, 1
+    while free in taken:
+        n += 1
+        free = f'{name}-{n}'
+    return free
+
 def snapshot(
     state, # nested dicts, lists, tuples; numbers, strings, None, numpy arrays, tensors, histories
 )->tuple: # the state as JSON (with each `History`), and {name: tensor}, with tied tensors once
@@ -44,10 +52,13 @@ def snapshot(
         def items(): return [walk(v, inside(i)) for i, v in enumerate(o)]
 
         if isinstance(o, torch.Tensor):
-            known = names.setdefault(_memory(o), name)
-            if known == name: tensors[name] = o.detach().to('cpu', copy=True).contiguous()
-            return {'$tensor': known}
+            key = _memory(o)
+            if key not in names:
+                names[key] = _free(name, tensors)
+                tensors[names[key]] = o.detach().to('cpu', copy=True).contiguous()
+            return {'$tensor': names[key]}
         if isinstance(o, np.ndarray) and o.dtype.kind in 'biuf':
+            name = _free(name, tensors)
             tensors[name] = torch.from_numpy(np.array(o, order='C'))
             return {'$array': name}
         if isinstance(o, History): return {'$history': o.copy()}

@@ -76,9 +76,13 @@ class Tracker:
 
 # %% ../../nbs/callback/17_trackers.ipynb #60e7573d
 def _keep_until(path, step):
-    "Remove the lines of a CSV file that are of later steps."
+    "Remove the lines of a CSV file that are of later steps, or that a crash has torn."
     if not path.exists(): return
-    with path.open(encoding='utf-8', newline='') as file: head, *lines = csv.reader(file)
+    data = path.read_bytes()
+    whole = data[:data.rfind(b'\n') + 1].decode('utf-8', errors='replace')
+    head, *lines = csv.reader(io.StringIO(whole, newline='')) if whole.strip() else [None]
+    if not head: return path.unlink()
+    lines = [line for line in lines if len(line) == len(head) and line[0].isdecimal()]
     kept = [line for line in lines if int(line[0]) <= step]
     with path.open('w', encoding='utf-8', newline='') as file:
         csv.writer(file, lineterminator='\n').writerows([head, *kept])
@@ -435,14 +439,17 @@ def window_values(
     return values
 
 # %% ../../nbs/callback/17_trackers.ipynb #a3f311af
+def _leave_out(trackers, tracker, error):
+    "Take a tracker that has failed out of a list, with a warning."
+    trackers.remove(tracker)
+    warnings.warn(f'{type(tracker).__name__} failed and gets nothing more of this fit: '
+                  f'{type(error).__name__}: {error}')
+
 def _call_each(trackers, method, *args):
     "Call a method of every tracker in a list. One that fails is taken out, with a warning."
     for tracker in list(trackers):
         try: getattr(tracker, method)(*args)
-        except Exception as e:
-            trackers.remove(tracker)
-            warnings.warn(f'{type(tracker).__name__} failed and gets nothing more of this fit: '
-                          f'{type(e).__name__}: {e}')
+        except Exception as e: _leave_out(trackers, tracker, e)
 
 # %% ../../nbs/callback/17_trackers.ipynb #816c0ad6
 class Track(LossReader):
@@ -514,8 +521,17 @@ def _start(self:Track):
     config, runs = run_config(self.learn), self.runs or [None]*len(self.trackers)
     self._working = list(self.trackers)
     self._open = True
-    self.runs = [tracker.start(name, config, run, self.mixture.step)
+    self.runs = [self._start_one(tracker, name, config, run)
                  for tracker, run in zip(self.trackers, runs, strict=True)]
+
+@patch
+def _start_one(self:Track, tracker, name, config, run):
+    "Begin a run. A tracker that cannot resume its run is left out, like one that fails later."
+    try: return tracker.start(name, config, run, self.mixture.step)
+    except Exception as e:
+        if run is None: raise # nothing is trained yet, so nothing is lost
+        _leave_out(self._working, tracker, e)
+        return run
 
 @patch
 def hear(self:Track,

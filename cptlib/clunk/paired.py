@@ -418,7 +418,7 @@ def _flat(steps):
     return dict(
         rows=np.array(sizes, int),
         losses=np.concatenate([[], *losses]),
-        ids=np.concatenate([[], *ids]).astype(int),
+        ids=np.concatenate([[], *ids], dtype=int, casting='unsafe'), # a float would round them
         others=np.array(others, int),
         total=np.array(total, float))
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from .detect import ClunkReport, detect_clunks
+from .detect import ClunkReport, detect_clunks, remarks_on
 from .paired import ABOUT_AVERAGES, OnlinePaired, with_pairs
 from .verdict import advised, judge
 
@@ -213,7 +213,8 @@ def _with_pairs(self:ClunkCallback, plain):
         b = replace(b, flags=[flag for flag in b.flags if flag not in ABOUT_AVERAGES])
         outside = [flag for flag in b.flags if flag not in _OF_LOSSES]
         boundaries.append(with_pairs(b, test, outside))
-    return judge(boundaries, self.alpha, dropped=plain.dropped, series=plain.series)
+    report = judge(boundaries, self.alpha, dropped=plain.dropped, series=plain.series)
+    return replace(report, remarks=[*remarks_on(report.boundaries)])
 
 @patch
 def _evaluated(self:ClunkCallback):
