@@ -10,7 +10,7 @@ __all__ = ['AuditCallback', 'AuditLearner']
 # %% ../../nbs/audit/03_callbacks.ipynb #dbe0ec55
 from .checks import AuditReport
 from .watch import Audit
-from ..callback.core import LeanCallback
+from fastai.callback.core import Callback
 from ..data.text import install_extra
 
 try:
@@ -85,7 +85,7 @@ class AuditCallback(TrainerCallback):
         return self.audit.report
 
 # %% ../../nbs/audit/03_callbacks.ipynb #5c0735d3
-class AuditLearner(LeanCallback):
+class AuditLearner(Callback):
     "Audits a fastai Learner; read `report` during or after the training."
     order = 70 # after callbacks that change a batch or a loss
     def __init__(self,
@@ -93,13 +93,17 @@ class AuditLearner(LeanCallback):
     ):
         self.kwargs, self.audit = kwargs, None
 
+    @property
+    def _rests(self):
+        "Is this no fit? `validate`, `get_preds` and `lr_find` must not replace the last record."
+        return self.learn.lock.locked() or hasattr(self.learn, 'lr_finder')
+
     def __call__(self, event_name):
-        # what only validates, or searches for a learning rate, must not replace the last record
-        if event_name == 'before_fit' or not self.rests: super().__call__(event_name)
+        if event_name == 'before_fit' or not self._rests: super().__call__(event_name)
 
     def before_fit(self):
         if self.audit is not None: self.audit.detach() # of a fit that was interrupted
-        if self.rests: return
+        if self._rests: return
         self.audit = Audit(**self.kwargs).attach(self.learn.model)
 
     def before_train(self): self.audit.begin_epoch(self.dl)
