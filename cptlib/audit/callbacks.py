@@ -8,9 +8,9 @@ Docs: https://cptlib.github.io/cptlib/audit/callbacks.html.md"""
 __all__ = ['AuditCallback', 'AuditLearner']
 
 # %% ../../nbs/audit/03_callbacks.ipynb #dbe0ec55
+from fastai.callback.core import Callback
 from .checks import AuditReport
 from .watch import Audit
-from fastai.callback.core import Callback
 from ..data.text import install_extra
 
 try:
