@@ -19,7 +19,6 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 
 from .callback.accuracy import AccuracyTracker
-from .callback.averages import EMA
 from .callback.checkpoint import Checkpoint
 from .callback.core import LeanCallback, LossReader, first_callback
 from .callback.guard import SpikeGuard
@@ -58,10 +57,11 @@ class CPTLearner(Learner):
         mixture = getattr(dl, 'mixture', None)
         step = getattr(mixture, 'step', None)
         try: super()._do_epoch_validate(dl=dl)
+        except BaseException: # an interrupt, too, ends what callbacks do to a validation
+            self('after_cancel_validate')
+            raise
         finally:
             if mixture is not None: mixture.step = step
-            average = first_callback(self.cbs, EMA)
-            if average is not None: average.leave() # also after an interrupt
 
 # %% ../nbs/11_verbs.ipynb #3964779a
 WATCHERS = (LossReader, AccuracyTracker, LiveClunk, Retain, SpikeGuard, Checkpoint,
@@ -88,11 +88,8 @@ def generate(self:CPTLearner,
     **kwargs, # more arguments of `cptlib.models.generate.complete`, such as `temperature`, `stop`
 ): # a text for each prompt, without the prompt; one text for one prompt
     "Let the model continue prompts. Raises ValueError if no tokenizer is known."
-    one = isinstance(prompts, str)
-    prompts = [prompts] if one else list(prompts)
     tokenizer = tokenizer_in_use(self, kwargs.pop('tokenizer', None))
-    texts = complete(self.model, prompts, tokenizer, max_new, **kwargs)
-    return texts[0] if one else texts
+    return complete(self.model, prompts, tokenizer, max_new, **kwargs)
 
 @patch
 def predict(self:CPTLearner,

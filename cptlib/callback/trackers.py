@@ -80,8 +80,9 @@ def _keep_until(path, step):
     if not path.exists(): return
     data = path.read_bytes()
     whole = data[:data.rfind(b'\n') + 1].decode('utf-8', errors='replace')
-    head, *lines = csv.reader(io.StringIO(whole, newline='')) if whole.strip() else [None]
-    if not head: return path.unlink()
+    lines = list(csv.reader(io.StringIO(whole, newline='')))
+    if not lines or not lines[0]: return path.unlink() # not even a head
+    head, *lines = lines
     lines = [line for line in lines if len(line) == len(head) and line[0].isdecimal()]
     kept = [line for line in lines if int(line[0]) <= step]
     with path.open('w', encoding='utf-8', newline='') as file:

@@ -123,7 +123,7 @@ def complete(
     top_p:float=1., # draw only from the most likely tokens with this share of the probability
     seed:int=0, # seed of the draws
     bs:int=8, # prompts at a time
-)->list: # a text for each prompt, without the prompt; one text for one prompt
+)->list|str: # a text for each prompt, without the prompt; one text for one prompt
     """Write what the model would say next, in evaluation mode.
 
     A model that keeps a cache reads the end of a long prompt, at least half of its positions, and
