@@ -19,7 +19,7 @@ from fastprogress.fastprogress import ConsoleMasterBar
 from .core import Chunk, Event, LossReader, announce
 from ..clunk.detect import OnlineClunk
 from ..clunk.paired import ABOUT_AVERAGES, OnlinePaired, with_pairs
-from ..clunk.verdict import Boundary, ClunkReport, judge, probe_gap
+from ..clunk.verdict import Boundary, ClunkReport, judge, judge_latest, probe_gap
 from ..clunk.verdict import advice as advice_on
 from ..data.history import History
 from ..data.loader import evenly, to_xy
@@ -105,7 +105,7 @@ def add(self:FollowedStream,
     if latest is None: return
     paired = self.pairs.now(self.pairs.before.n) # as if this epoch had the length of the last one
     latest = with_pairs(latest, paired, self.flags[-1])
-    return judge([*self.boundaries[:-1], latest], self.alpha/self.streams).boundaries[-1]
+    return judge_latest([*self.boundaries[:-1], latest], self.alpha/self.streams)
 
 # %% ../../nbs/callback/03_detector.ipynb #dcdfc3ba
 def losses_of_rows(

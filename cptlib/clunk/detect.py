@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from .changepoint import MAX_WINDOW, MIN_WINDOW, shared_step, window_size
 from .confounds import EpochEnds
 from .verdict import Boundary, ClunkReport, advised, check_alpha, judge
-from .verdict import measure_boundary, probe_gap
+from .verdict import judge_latest, measure_boundary, probe_gap
 
 # %% ../../nbs/clunk/03_detect.ipynb #c63d5841
 _all_ = ['Boundary', 'ClunkReport', 'judge', 'probe_gap']
@@ -217,7 +217,7 @@ class OnlineClunk:
     "Detects clunks in one source, one loss at a time, in memory bounded by the window."
     def __init__(self,
         source:str='loss', # name of the source
-        alpha:float=0.01, # false alarms accepted in the `report`; `add` announces a few more
+        alpha:float=0.01, # chance of a false alarm that is accepted for the whole run
     ):
         "Raises ValueError for an `alpha` that is not a probability."
         self.source, self.alpha = source, check_alpha(alpha)
@@ -256,7 +256,7 @@ class OnlineClunk:
         window = window_size(self.before.n, self.before.n)
         if self.n != window or window < MIN_WINDOW: return
         latest = self._now(self.before.n)
-        return judge([*self.passed, latest], self.alpha).boundaries[-1]
+        return judge_latest([*self.passed, latest], self.alpha)
 
 # %% ../../nbs/clunk/03_detect.ipynb #40efb431
 @patch

@@ -6,7 +6,7 @@ Docs: https://cptlib.github.io/cptlib/clunk/verdict.html.md"""
 
 # %% auto #0
 __all__ = ['check_alpha', 'Boundary', 'measure_boundary', 'probe_gap', 'read_probe', 'Conclusion', 'conclude', 'ClunkReport',
-           'judge', 'advice', 'advised']
+           'judge', 'judge_latest', 'advice', 'advised']
 
 # %% ../../nbs/clunk/02_verdict.ipynb #16d6afcb
 from dataclasses import dataclass, field, replace
@@ -315,6 +315,15 @@ def judge(
     on_average = {source for source, p in p_mean.items() if questions*p < alpha}
     _conclude(report, pooled, on_average)
     return report
+
+# %% ../../nbs/clunk/02_verdict.ipynb #792f21c4
+def judge_latest(
+    boundaries:list, # measured `Boundary`s of one source so far, in the order of the log
+    alpha:float=0.01, # chance of a false alarm that is accepted for all boundaries to come
+)->Boundary: # the last one, judged
+    "Judge the last boundary of a run that goes on."
+    spent = alpha/(len(boundaries) + 1)
+    return judge(boundaries, spent).boundaries[-1]
 
 # %% ../../nbs/clunk/02_verdict.ipynb #63802a66
 def _nats(x, ci): return f'{x:.2f} nats [{ci[0]:.2f}, {ci[1]:.2f}]'
