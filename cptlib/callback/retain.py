@@ -15,6 +15,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import torch
+import torch.distributed as dist
 from fastcore.basics import patch, store_attr
 
 from .control import PrimalDual, Seen, bounded, combined, filtered
@@ -230,7 +231,15 @@ def _mean_targets(self:Retain, i):
 def _measure(self:Retain, slots):
     "Measure accuracy and loss on these slots of each pool, [2, watched sources, slots]."
     figures = [self._measure_source(i, slots) for i in range(len(self.watched))]
-    return np.stack(figures, axis=1)
+    return self._of_first_process(np.stack(figures, axis=1))
+
+@patch
+def _of_first_process(self:Retain, figures):
+    "Return the figures of the first process: from its own, each could move the weights elsewhere."
+    if self.mixture.world == 1: return figures
+    shared = [figures]
+    dist.broadcast_object_list(shared)
+    return shared[0]
 
 _AT_ONCE = 16 # rows in a forward pass of a look
 
