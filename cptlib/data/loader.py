@@ -286,6 +286,7 @@ def document_hashes(
 class _Hashed:
     "Hashes of the rows and documents of a source."
     rows:np.ndarray # uint64
+    numbers:np.ndarray # [rows] number of each row in the source
     documents:np.ndarray # uint64; empty if it is not known where documents end
     begins:np.ndarray # [documents, 2] row in which each begins, and its place there
     share:float # of the source that was read, 0 to 1
@@ -303,6 +304,7 @@ def _joined(parts, sizes):
     firsts = np.cumsum([0, *sizes[:-1]]) # rows before each shard
     return _Hashed(
         np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.numbers + first for part, first in zip(parts, firsts)]),
         np.concatenate([part.documents for part in parts]),
         np.concatenate([part.begins + [first, 0] for part, first in zip(parts, firsts)]),
         np.average([part.share for part in parts], weights=sizes))
@@ -315,10 +317,10 @@ def _hashed(source, tokens):
         return _joined([_hashed(s, n) for s, n in zip(source.shards, each)], sizes)
     end = getattr(source, 'meta', {}).get('end')
     rows, documents = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-    begins, seen = [np.zeros((0, 2), np.int64)], 0
+    looked_at, begins = [np.zeros(0, np.int64)], [np.zeros((0, 2), np.int64)]
     for numbers in _pieces(source, tokens):
         part = source.take(numbers)
-        seen += len(numbers)
+        looked_at.append(numbers)
         rows.append(row_hashes(part))
         if end is None: continue
         continues = source.stride == source.row_len # rows share a token with the next
@@ -331,8 +333,8 @@ def _hashed(source, tokens):
         documents.append(found[whole])
         i, place = np.divmod(starts[whole], part.shape[1])
         begins.append(np.column_stack([numbers[i], place]))
-    found = map(np.concatenate, (rows, documents, begins))
-    return _Hashed(*found, seen/len(source))
+    rows, looked_at, documents, begins = map(np.concatenate, (rows, looked_at, documents, begins))
+    return _Hashed(rows, looked_at, documents, begins, len(rows)/len(source))
 
 # %% ../../nbs/data/11_loader.ipynb #aa05acb4
 def _tokens_from(source, row, place=0, most=160):
@@ -369,7 +371,9 @@ def _memory_warning(valid, v, source, s):
     if found is None: return None
     what, there = found
     count, first = int(there.sum()), int(there.argmax())
-    if what == 'rows': row, sample = first, _sample(valid, first)
+    if what == 'rows':
+        row = int(v.numbers[first])
+        sample = _sample(valid, row)
     else:
         what = 'documents that end in the rows'
         row, place = v.begins[first].tolist()
