@@ -41,7 +41,11 @@ def block_list(
 def parts_of(
     model:nn.Module, # any transformer
 )->dict: # {name of a parameter: 'below', 'block 1', ..., 'above'}
-    "Tell in which part of a model each parameter lies. Raises ValueError without blocks."
+    """Tell in which part of a model each parameter lies. Raises ValueError without blocks.
+
+    Of an encoder-decoder the blocks are those of its longest list, as in `block_list`. The blocks
+    of the other half count as 'above' or 'below', by the place where their parameters are named.
+    """
     prefix, _ = block_list(model)
     parts, past = {}, False
     for key, p in model.named_parameters():
