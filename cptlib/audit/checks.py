@@ -66,7 +66,13 @@ def _too_many(rows, epoch, slack):
 def check_twice(
     record:Record, # what was observed
 )->Finding:
-    "Was a row served twice in an epoch?"
+    """Was a row served twice in an epoch?
+
+    An epoch is one pass over the loader. With a mixture that is a number of steps, however often
+    its sources are read meanwhile. So this does not see a row that comes again in a later pass
+    before its source begins anew. In one pass it cannot tell a fault from a source that began anew:
+    say `repeats=True` if one may, and nothing is judged.
+    """
     name = 'served twice'
     if not record.epochs: return _unseen(name, 'no batch was seen')
     if _any_rows(record):
