@@ -537,13 +537,29 @@ def _from_disk(name, path):
                          f'of the kinds {", ".join(_BUILDERS)}')
     builder = next(iter(kinds))
     fitting = [str(f) for f in files if builder in {_BUILDERS.get(s) for s in f.suffixes}]
-    if not any(Path(f).stat().st_size for f in fitting):
+    empty = [f for f in fitting if not Path(f).stat().st_size]
+    if len(empty) == len(fitting):
         raise ValueError(f'Source {name!r}: {path} is empty; give a file with at least one row')
+    if empty and builder in _NEVER_EMPTY:
+        raise ValueError(f'Source {name!r}: the file {empty[0]} is empty; write it again, or take '
+                         'it out of the folder')
     if path.is_dir() and builder != 'text': return datasets.load_dataset(str(path))
     return datasets.load_dataset(builder, data_files=fitting, split='train')
 
 _BUILDERS = {'.parquet': 'parquet', '.jsonl': 'json', '.json': 'json', '.csv': 'csv',
              '.arrow': 'arrow', '.txt': 'text'}
+_NEVER_EMPTY = 'parquet', 'csv', 'arrow' # files of these kinds hold their columns without a row too
+
+def _check_splits(name, splits):
+    "Raises ValueError if what has keys holds columns instead of splits, as a data frame does."
+    for key in splits:
+        column = splits[key]
+        if not (isinstance(column, (list, tuple)) or hasattr(column, '__array__')): continue
+        if not len(column) or isinstance(next(iter(column)), Mapping): continue
+        how = 'from_dict' if isinstance(splits, Mapping) else 'from_pandas'
+        raise ValueError(f'Source {name!r}: {type(splits).__name__} is not a dataset, but holds the '
+                         f'columns {", ".join(map(str, splits))}; give datasets.Dataset.{how}(...) '
+                         'of it')
 
 def as_dataset(
     name:str, # name of the source, in errors
@@ -554,6 +570,7 @@ def as_dataset(
     from datasets import Dataset, IterableDataset
     if isinstance(dataset, (str, Path)): dataset = _from_disk(name, dataset)
     if hasattr(dataset, 'keys'):
+        _check_splits(name, dataset)
         splits = list(dataset)
         if split is None and len(splits) == 1: split = splits[0]
         if split is None:
