@@ -70,7 +70,7 @@ class Source:
 
     def __len__(self): return self.meta['rows']
     def __getitem__(self, i): return self.view[i]
-    def __reduce__(self): return Source.open, (self.path, False)
+    def __reduce__(self): return Source.open, (self.path, False) # without the tokenizer
     def __repr__(self):
         return f'Source({self.name!r}, {len(self):,} rows of {self.row_len} + 1 {self.dtype.name})'
 
