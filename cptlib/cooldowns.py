@@ -59,11 +59,19 @@ class Cooldowns:
         if len(tokens) > 1:
             raise ValueError(f'the decays read {tokens[0]:,} to {tokens[-1]:,} tokens; compare '
                              'decays of the same length')
+        self._check_seeds()
+        self._check_starts()
+
+    def _check_seeds(self):
+        "Raises ValueError unless each candidate has the seeds of the control."
         seeds = self._seeds_of(self.control)
         for name in self.candidates:
             if (found := self._seeds_of(name)) == seeds: continue
             raise ValueError(f'{name!r} has seeds {found} and {self.control!r} has {seeds}; decay '
                              'from the same checkpoints with each candidate')
+
+    def _check_starts(self):
+        "Raises ValueError unless the decays of a seed begin with the same losses."
         starts = {run['seed']: self._losses_before(run) for run in self.runs}
         for run in self.runs:
             if np.allclose(self._losses_before(run), starts[run['seed']], atol=1e-3): continue
@@ -86,21 +94,25 @@ class Cooldowns:
                 for run in self.runs if run['candidate'] == candidate}
         return pd.DataFrame(rows).T[self.sources].rename_axis('seed')
 
-    def _with_halves(self, frames, level):
-        "Means over seeds with half widths: one row a candidate."
-        rows = {}
-        for name, frame in frames.items():
-            rows[name] = {}
-            for source in self.sources:
-                mean, half = mean_interval(frame[source], level)
-                rows[name] |= {source: mean, f'{source} ±': half}
-        return pd.DataFrame(rows).T.rename_axis('candidate')
+# %% ../nbs/14_cooldowns.ipynb #c771475e
+@patch
+def _with_halves(self:Cooldowns, frames, level):
+    "Means over seeds with half widths: one row a candidate."
+    rows = {}
+    for name, frame in frames.items():
+        rows[name] = {}
+        for source in self.sources:
+            mean, half = mean_interval(frame[source], level)
+            rows[name] |= {source: mean, f'{source} ±': half}
+    return pd.DataFrame(rows).T.rename_axis('candidate')
 
-    def table(self,
-        level:float=.95, # confidence level of each interval
-    )->pd.DataFrame: # one row a candidate: the change of each source, and its half width
-        "Tabulate what each candidate changed since the checkpoint."
-        return self._with_halves({c: self.changes(c) for c in self.candidates}, level)
+@patch
+def table(self:Cooldowns,
+    level:float=.95, # confidence level of each interval
+)->pd.DataFrame: # one row a candidate: the change of each source, and its half width
+    "Tabulate what each candidate changed since the checkpoint."
+    changes = {name: self.changes(name) for name in self.candidates}
+    return self._with_halves(changes, level)
 
 # %% ../nbs/14_cooldowns.ipynb #afe99305
 @patch
