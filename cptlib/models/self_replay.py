@@ -55,10 +55,20 @@ def _check_numbers(log_p):
     raise ValueError('the logits of the model are not finite, so it cannot predict a token; '
                      'look for NaN in its weights')
 
+# %% ../../nbs/models/09_self_replay.ipynb #d3a8d132
 class Drawn(NamedTuple):
     "Rows that a model has written."
     ids:torch.Tensor # int64 [rows, length]
     log_p:torch.Tensor # float32 [rows, length] log-probability of each token; NaN where given
+
+def _given_rows(starts, length, device):
+    "Rows of ids that begin as given, with 0 after that, and how many tokens each is given."
+    given = torch.tensor([len(start) for start in starts], device=device)
+    ids = torch.zeros(len(starts), length, dtype=torch.long, device=device)
+    for row, start in zip(ids, starts):
+        fits = start[:length]
+        row[:len(fits)] = torch.tensor(fits)
+    return ids, given
 
 def draw_rows(
     model, # `CausalLM`, or a module from token ids [rows, positions] to logits
@@ -72,9 +82,7 @@ def draw_rows(
 )->Drawn:
     "Let a model continue rows of tokens, in evaluation mode."
     device = next(model.parameters()).device
-    given = torch.tensor([len(s) for s in starts], device=device)
-    ids = torch.zeros(len(starts), length, dtype=torch.long, device=device)
-    for row, start in zip(ids, starts): row[:len(start)] = torch.tensor(start[:length])
+    ids, given = _given_rows(starts, length, device)
     log_p = torch.full(ids.shape, torch.nan, device=device)
     next_logits = _NextLogits(model)
     with evaluating(model), torch.no_grad():
@@ -87,7 +95,9 @@ def draw_rows(
             ids[:, at] = torch.where(free, new, ids[:, at])
             p = logits.log_softmax(-1).gather(-1, ids[:, at, None])[:, 0]
             log_p[:, at] = torch.where(free, p, torch.nan)
-            if done and done(ids[:, :at + 1]): return Drawn(ids[:, :at + 1], log_p[:, :at + 1])
+            written = at + 1
+            if done and done(ids[:, :written]):
+                return Drawn(ids[:, :written], log_p[:, :written])
     return Drawn(ids, log_p)
 
 # %% ../../nbs/models/09_self_replay.ipynb #f5bf098e
@@ -238,6 +248,7 @@ class _Settings(_Drawing):
 
     def facts(self): return dict(row_len=self.row_len, rows=self.rows, **super().facts())
 
+# %% ../../nbs/models/09_self_replay.ipynb #56d225dc
 def _draw_into(folder, how, model, starts):
     "Draw rows into the files `ids` and `scores` of a folder; returns both as arrays."
     device, length = next(model.parameters()).device, how.row_len + 1
@@ -348,6 +359,7 @@ def _first_end(ids, ends, first):
     found = [at for end in ends if (at := _where(ids, end, first)) is not None]
     return min(found, default=None)
 
+# %% ../../nbs/models/09_self_replay.ipynb #bdf590a0
 def draw_turns(
     model, # `CausalLM`, or a module from token ids [rows, positions] to logits
     tokenizer, # the model's, a `Tokenizer`
@@ -363,20 +375,24 @@ def draw_turns(
     ends, begins = _ends(tokenizer, end), [len(p) for p in prompts]
     longest = max(begins) + max_new
     if positions := model_positions(model): longest = min(longest, positions)
+
     def done(ids):
-        return all(_first_end(row, ends, b) is not None for row, b in zip(ids.tolist(), begins))
+        rows = zip(ids.tolist(), begins)
+        return all(_first_end(row, ends, begin) is not None for row, begin in rows)
+
     drawn = draw_rows(model, prompts, longest, tokenizer.vocab_size, temperature, top_p, generator,
                       done)
-    turns = []
-    for row, log_p, begin in zip(drawn.ids.tolist(), drawn.log_p, begins):
+
+    def turn(row, log_p, begin):
+        "Text and mean log-probability of one turn; None if it is not used."
         stop = _first_end(row[:begin + max_new], ends, begin)
-        if stop is None or tokenizer.control_tokens.keys() & set(row[begin:stop]):
-            turns.append(None)
-            continue
-        score = log_p[begin:stop + 1].mean().item()
-        text = tokenizer.decode(row[begin - given:stop]) # at once: a token's space may depend on it
-        turns.append((text.strip(), score))
-    return turns
+        if stop is None: return None
+        if tokenizer.control_tokens.keys() & set(row[begin:stop]): return None
+        # decoded at once with what was given: a token's space may depend on the one before
+        text = tokenizer.decode(row[begin - given:stop])
+        return text.strip(), log_p[begin:stop + 1].mean().item()
+
+    return [turn(*parts) for parts in zip(drawn.ids.tolist(), drawn.log_p, begins)]
 
 # %% ../../nbs/models/09_self_replay.ipynb #36e10f29
 def _ask_itself(first, turns, draw):
@@ -456,6 +472,22 @@ def _checked_questions(questions):
         raise ValueError(f'question {i} is {question!r:.40}; give a text that is not empty')
     return list(questions)
 
+def _about_chats(model, template, how, n, max_new, questions=None):
+    "Describe how chats are made, in a text by which a second call finds them."
+    # older folders hold the same text, in which a chat counts as a row of one token
+    want = dict(row_len=1, rows=n, max_new=max_new, template=template.template, **how.facts())
+    want['model'] = weights_hash(model)
+    if questions is not None: want['questions'] = questions
+    return json.dumps(want, sort_keys=True)
+
+def _given_chats(model, template, turns, how, n, questions=None):
+    "What is given for each chat: its question, or the token that the model's own begins with."
+    if questions is not None: return dict(questions=questions)
+    tok = template.tok
+    first = first_tokens(model, turns.question, n, tok.vocab_size, how.seed, tok.control_tokens)
+    return dict(first=first)
+
+# %% ../../nbs/models/09_self_replay.ipynb #6897d177
 def own_chats(
     model, # `CausalLM` of an instruct model, or a module from token ids to logits
     tokenizer, # the model's
@@ -485,16 +517,9 @@ def own_chats(
     how = _Drawing(keep, temperature, top_p, seed, bs)
     path, template = Path(path), ChatTemplate(tokenizer, template)
     turns = _turns(template)
-    # older folders hold the same text, in which a chat counts as a row of one token
-    want = dict(row_len=1, rows=n, **how.facts(), max_new=max_new, model=weights_hash(model),
-                template=template.template)
-    if questions is not None: want['questions'] = questions
-    about = json.dumps(want, sort_keys=True)
+    about = _about_chats(model, template, how, n, max_new, questions)
     if found := _existing_chats(path, about, overwrite): return found
-    given = dict(questions=questions)
-    if questions is None:
-        given = dict(first=first_tokens(model, turns.question, n, template.tok.vocab_size,
-                                        how.seed, template.tok.control_tokens))
+    given = _given_chats(model, template, turns, how, n, questions)
     draw = partial(_drawn_chats, model, template, turns, how, max_new=max_new)
     with new_folder(path, overwrite, about) as folder:
         drawn = _draw_chats_into(folder, path.name, draw, given, n, how.bs)
@@ -540,9 +565,10 @@ def _write_predictions(folder, source, model, k, vocab, bs, content):
             _check_numbers(log_p)
             growing.add(stop, **{'ids.bin': ids.cpu().numpy().astype(ids_type),
                                  'log_p.bin': log_p.cpu().numpy().astype(log_p_type)})
-    meta = dict(name=source.name, rows=len(source), row_len=source.row_len, k=k, vocab_size=vocab)
-    return meta, content
+    rows = dict(name=source.name, rows=len(source), row_len=source.row_len)
+    return rows | dict(k=k, vocab_size=vocab), content
 
+# %% ../../nbs/models/09_self_replay.ipynb #dd330ef3
 class Predictions:
     "The log-probabilities of a model for the rows of a source, memory-mapped."
     def __init__(self,
@@ -554,10 +580,13 @@ class Predictions:
         self.name, self.rows, self.row_len = meta['name'], meta['rows'], meta['row_len']
         self.k, self.vocab_size = meta['k'], meta['vocab_size']
         self.source = meta['made_of']['source'] # the content of the source
-        shape = self.rows, self.row_len
         ids_type, log_p_type = _dtypes(self.k, self.vocab_size)
-        self.ids = np.memmap(self.path/'ids.bin', ids_type, 'r', shape=(*shape, self.k))
-        self.log_p = np.memmap(self.path/'log_p.bin', log_p_type, 'r', shape=(*shape, self.k + 1))
+        self.ids = self._map('ids.bin', ids_type, self.k)
+        self.log_p = self._map('log_p.bin', log_p_type, self.k + 1)
+
+    def _map(self, name, dtype, width):
+        "Map a file with `width` numbers for each position."
+        return np.memmap(self.path/name, dtype, 'r', shape=(self.rows, self.row_len, width))
 
     def __len__(self): return self.rows
     def __repr__(self):
