@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import NamedTuple
 import numpy as np
 from .changepoint import BEND, JUMP, MAX_WINDOW, MIN_WINDOW, SLOPE
-from .changepoint import Jump, boundary_test, clip_spikes, design, starts_steep
+from .changepoint import Jump, SharedStep, boundary_test, clip_spikes, design
+from .changepoint import shared_step, starts_steep
 
 # %% ../../nbs/clunk/01_confounds.ipynb #ad1566f8
 FLAGS = {
@@ -208,29 +209,44 @@ def _medians_differ(before, after):
     noise = 1.25*sd*np.sqrt(1/len(before) + 1/len(after)) # of the difference of two medians
     return bool(_moves(low, high) and abs(high - low) > 3*noise)
 
+def _finite(values):
+    "Leave out the steps with a value that is NaN or infinite."
+    return values[np.isfinite(values).reshape(len(values), -1).all(1)]
+
+def _is_number(values): return values.dtype.kind in 'fiu'
+
 def _changes(name, before, after):
     "Tell whether the metadata `before` [h] differs from that `after` [h]."
-    numeric = before.dtype.kind in 'fiu'
-    if not numeric: return bool(before[-1] != after[0])
+    if not _is_number(before): return bool(before[-1] != after[0])
+    before, after = _finite(before), _finite(after)
+    if not (len(before) and len(after)): return False # nothing to compare with
     if name == 'lr': return _rate_jumps(before, after)
     constant = np.ptp(before) == 0 and np.ptp(after) == 0
     if constant: return bool(before[0] != after[0])
     return _medians_differ(before[-32:], after[:32])
 
 # %% ../../nbs/clunk/01_confounds.ipynb #82499aed
+def _total_loss(weights, losses):
+    "Return the total [steps] that weights make of the mean losses; a source never drawn adds 0."
+    known = np.isfinite(losses)
+    mean = np.where(known, losses, 0).sum(0)/np.maximum(known.sum(0), 1)
+    return weights @ mean
+
 def _mixture_drop(weights, losses, h):
     "Return the step in the total loss, nats, that the weights alone make at the mean losses."
-    total = weights @ np.nanmean(losses, axis=0)
+    total = _total_loss(weights, losses)
+    known = np.isfinite(total)
     lines = design(h)[:, :BEND]
-    return np.linalg.lstsq(lines, total, rcond=None)[0][JUMP]
+    return np.linalg.lstsq(lines[known], total[known], rcond=None)[0][JUMP]
 
 def _mixture_moved(jump, weights, source_losses=None):
     "Tell whether the weights explain a quarter of the drop; without losses, whether they move."
     h = jump.h
     if source_losses is not None:
         return _mixture_drop(weights, source_losses, h) > 0.25*abs(jump.drop)
-    change = np.abs(weights[h] - weights[h-1])
-    return bool((change > 0.01).any())
+    before, after = _finite(weights[:h]), _finite(weights[h:])
+    if not (len(before) and len(after)): return False
+    return bool((np.abs(after[0] - before[-1]) > 0.01).any())
 
 # %% ../../nbs/clunk/01_confounds.ipynb #e299fc0d
 def _metadata_flags(metadata, h):
@@ -267,4 +283,59 @@ def context_flags(
         flags.append('mixture moved')
     if repeats is not None and repeats < 0.05: flags.append('no repeats')
     if control is not None and _control_moves(jump, control): flags.append('control moves')
+    return flags
+
+# %% ../../nbs/clunk/01_confounds.ipynb #9d7e3537
+def _of_epochs(values, starts):
+    "Leave out what is NaN or infinite. Return the values, and the first of each epoch."
+    known = np.isfinite(values).reshape(len(values), -1).all(1)
+    known[:starts[0]] = False # epochs before those that were tested
+    starts = np.searchsorted(np.flatnonzero(known), starts)
+    return values[known], np.unique(starts[starts < known.sum()])
+
+def _most(changes): return 2*np.sum(changes) > len(changes)
+
+def _changes_often(name, values, starts):
+    "Tell whether metadata change at most boundaries, beyond their changes within epochs."
+    if not _is_number(values):
+        at = np.array(starts[1:])
+        return _most(values[at] != values[at - 1])
+    values, starts = _of_epochs(values, starts)
+    at = starts[1:] - 1
+    change = np.abs(np.diff(values.astype(float)))
+    inside = np.delete(change, at).max(initial=0.)
+    constant = name != 'lr' and inside == 0
+    large = constant or change[at] > 0.1*np.abs(values[at])
+    return _most((change[at] > 2.5*inside) & large)
+
+def _mixture_moves_often(step, weights, source_losses=None):
+    "Tell what `_mixture_moved` tells, of all boundaries together."
+    if source_losses is not None:
+        total = shared_step(*_of_epochs(_total_loss(weights, source_losses), step.starts))
+        return total is not None and total.drop > 0.25*abs(step.drop)
+    weights, starts = _of_epochs(weights, step.starts)
+    change = np.abs(weights[starts[1:]] - weights[starts[1:] - 1])
+    return _most((change > 0.01).any(1))
+
+def _control_falls(step, control):
+    "Tell whether control rows drop too, by a quarter of `step` or more."
+    theirs = shared_step(*_of_epochs(np.asarray(control, float), step.starts))
+    return theirs is not None and theirs.p < 0.025 and theirs.drop > 0.25*step.drop
+
+def shared_flags(
+    step:SharedStep, # at all boundaries
+    metadata:dict, # {name: one value for each point of the log [n]}
+    repeats:list, # share of rows seen before at each boundary of `step`, 0 to 1, or None
+    control=None, # losses of control rows [n]; NaN if none
+)->list: # names of the flags raised; metadata as 'metadata (name)'
+    "Return what `context_flags` returns, of all boundaries together."
+    meta = {name: values for name, values in metadata.items()
+            if name not in ('weights', 'source_losses')}
+    flags = [f'metadata ({name})' for name, values in meta.items()
+             if _changes_often(name, values, step.starts)]
+    weights, losses = metadata.get('weights'), metadata.get('source_losses')
+    if weights is not None and _mixture_moves_often(step, weights, losses):
+        flags.append('mixture moved')
+    if all(share is not None and share < 0.05 for share in repeats): flags.append('no repeats')
+    if control is not None and _control_falls(step, control): flags.append('control moves')
     return flags

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from fastcore.basics import patch
 from .changepoint import MAX_WINDOW, MIN_WINDOW, shared_step, window_size
-from .confounds import EpochEnds
+from .confounds import EpochEnds, shared_flags
 from .verdict import Boundary, ClunkReport, advised, check_alpha, judge
 from .verdict import judge_latest, measure_boundary, probe_gap
 
@@ -123,18 +123,11 @@ def _all_at_once(log, alpha):
     fall = (log.losses[step.starts[0]:second].mean() - log.losses[step.starts[-1]:].mean())
     if step.ci[0] > 0 and fall < 0.5*step.drop*(len(step.starts) - 1):
         flags.append('order within the epoch')
-    if 'lr' in log.metadata and _rate_restarts(log.metadata['lr'], step.starts):
-        flags.append('metadata (lr)')
+    tested = np.isin(log.edges[1:-1], step.starts[1:])
+    repeats = [share for share, yes in zip(log.repeats, tested) if yes]
+    flags += shared_flags(step, log.metadata, repeats, log.control)
     starts = tuple(int(log.starts[log.edges[:-1] == s][-1]) for s in step.starts[1:])
     return Boundary(log.name, k, int(log.starts[k]), step.n, step, flags, starts=starts)
-
-def _rate_restarts(lr, starts):
-    "Tell whether the learning rate jumps at most boundaries, beyond its changes within epochs."
-    change = np.abs(np.diff(lr))
-    at = np.array(starts[1:]) - 1
-    inside = np.delete(change, at).max(initial=0.)
-    jumps = (change[at] > 2.5*inside) & (change[at] > 0.1*np.abs(lr[at]))
-    return bool(jumps.mean() > 0.5)
 
 def remarks_on(
     boundaries:list, # `Boundary`s, judged or not
