@@ -207,7 +207,10 @@ def detect_clunks(
 
 # %% ../../nbs/clunk/03_detect.ipynb #4a72c684
 class OnlineClunk:
-    "Detects clunks in one source, one loss at a time, in memory bounded by the window."
+    """Detects clunks in one source, one loss at a time, in memory bounded by the window.
+
+    It tests each boundary on its own. So its report differs from that of `detect_clunks` where
+    that tests 64 of more boundaries, or all boundaries of short epochs together."""
     def __init__(self,
         source:str='loss', # name of the source
         alpha:float=0.01, # chance of a false alarm that is accepted for the whole run
@@ -275,4 +278,5 @@ def report(self:OnlineClunk,
 )->ClunkReport:
     "Return the report so far. Raises ValueError for a probe of fewer than two rows a side."
     gap = probe_gap(*probe) if probe else None
-    return advised(judge(self.boundaries, self.alpha, gap, {self.source: self.dropped}))
+    report = judge(self.boundaries, self.alpha, gap, {self.source: self.dropped})
+    return advised(replace(report, remarks=[*remarks_on(report.boundaries)]))

@@ -269,6 +269,10 @@ def _at_probe(report):
     if first.verdict == 'drop': return dict(drop=first.drop, low=first.ci[0])
     return dict(drop=report.drop, low=report.ci[0])
 
+def _reading(report):
+    "Return what `read_probe` says of the probe of a report whose drop is filled in."
+    return read_probe(report.probe, level=report.level, alpha=report.alpha, **_at_probe(report))
+
 def _conclude(report, pooled, on_average):
     "Fill in the run's drop and verdict; `on_average` names sources with a significant mean drop."
     tested = [b for b in report.boundaries if b.jump]
@@ -277,8 +281,8 @@ def _conclude(report, pooled, on_average):
     _fill_in_drop(report, pooled, supporting, on_average)
     by_rows = report.paired
     seen = _of_tests(tested, pooled, supporting)
-    probe = read_probe(report.probe, level=report.level, alpha=report.alpha, **_at_probe(report))
-    concluded = conclude(seen, seen if by_rows else None, probe, _names(supporting))
+    by_pairs = seen if by_rows else None
+    concluded = conclude(seen, by_pairs, _reading(report), _names(supporting))
     report.verdict, report.because = concluded.verdict, concluded.because
 
 # %% ../../nbs/clunk/02_verdict.ipynb #d01d2ad2
@@ -346,16 +350,16 @@ def _drop_sentence(r):
 
 def _probe_sentence(r):
     "Say what the probe measured, and what it means."
-    probe, drop = r.probe, r.drop if r.found else 0.
-    reading = read_probe(probe, drop, r.level, r.alpha)
-    size = f"{_nats(probe['gap'], probe['ci'])}{_share(probe['gap'], r.level) if not drop else ''}"
+    probe, reading = r.probe, _reading(r)
+    size = _nats(probe['gap'], probe['ci'])
+    if not r.found: size += _share(probe['gap'], r.level)
     if reading == 'remembers':
         return (f'Probe: rows seen once are easier than rows never seen, by {size}. '
                 'The model remembers them after one look.')
     if reading == 'undecided':
         return (f'Probe: never seen minus seen once is {size}, '
                 'which is too uncertain to say whether rows are remembered.')
-    if not drop:
+    if not r.found:
         return f'Probe: rows seen once are about as hard as rows never seen (difference {size}).'
     return (f'Probe: never seen minus seen once is only {size}, '
             'which does not explain the step.')
@@ -502,10 +506,10 @@ def as_json(
     return value if finite else None
 
 # %% ../../nbs/clunk/02_verdict.ipynb #93cef005
-_OF_BOUNDARY = ('source', 'epoch', 'index', 'n', 'drop', 'ci', 'p', 'p_raw', 'verdict', 'flags',
-                'detectable', 'slopes', 'correlation')
-_OF_REPORT = ('verdict', 'because', 'found', 'p', 'drop', 'ci', 'detectable', 'source', 'alpha',
-              'probe', 'dropped', 'advice')
+_OF_BOUNDARY = ('source', 'epoch', 'index', 'starts', 'n', 'drop', 'ci', 'p', 'p_raw', 'verdict',
+                'flags', 'detectable', 'slopes', 'correlation')
+_OF_REPORT = ('verdict', 'because', 'found', 'p', 'drop', 'ci', 'detectable', 'source', 'single',
+              'alpha', 'probe', 'dropped', 'advice', 'remarks')
 
 def _boundary_dict(b):
     "Return a boundary as a dictionary."
@@ -659,8 +663,7 @@ def _on_memory(report, of_source, tracked):
 # %% ../../nbs/clunk/02_verdict.ipynb #8f82112c
 def _probe_shows_memory(report):
     "Tell whether the probe says that rows are remembered."
-    found = read_probe(report.probe, level=report.level, alpha=report.alpha, **_at_probe(report))
-    return found == 'remembers'
+    return _reading(report) == 'remembers'
 
 def _on_clunk(report, tracked):
     "Write the advice on the source that repeats."
