@@ -170,7 +170,7 @@ def _sums_at(device):
 
 def _add_up(sums, at, columns, scored):
     "Add columns [tokens] to the rows `at` of `sums`, without the tokens that are not scored."
-    values = torch.stack(columns, 1)*scored[:, None]
+    values = torch.where(scored[:, None], torch.stack(columns, 1), 0) # a product keeps NaN
     sums.index_add_(0, at.to(sums.device), values.to(sums.device).double())
 
 # %% ../../nbs/models/00_metrics.ipynb #0d058a00
