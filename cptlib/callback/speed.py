@@ -14,6 +14,7 @@ from fastai.callback.fp16 import MixedPrecision
 from fastcore.basics import store_attr
 
 from .core import LeanCallback
+from ..data.corruption import SpanCorruption
 from ..data.text import as_number, as_state
 
 # %% ../../nbs/callback/13_speed.ipynb #0913b135
@@ -81,7 +82,8 @@ class ShortRowsFirst(LeanCallback):
         until:float=.3, # share of training from which on rows are whole
         multiple:int=8, # lengths are multiples of this
     ):
-        "Raises ValueError for rows without tokens, and for a share not above 0 and up to 1."
+        """Raises ValueError for rows without tokens, and for a share not above 0 and up to 1; in
+        `fit` also for an encoder-decoder."""
         first = as_number(first, 'first', 1, whole=True)
         until = as_number(until, 'until', 0, 1)
         if not until:
@@ -92,7 +94,11 @@ class ShortRowsFirst(LeanCallback):
         self.tokens_read = 0
 
     def before_fit(self):
-        if not self.only_validates: self.tokens_read = 0
+        if self.only_validates: return
+        if isinstance(getattr(self.dls.train, 'objective', None), SpanCorruption):
+            raise ValueError('ShortRowsFirst cuts inputs and targets at the same place, and those '
+                             'of an encoder-decoder are not aligned; leave it out')
+        self.tokens_read = 0
 
     def before_batch(self):
         full = self.xb[0].shape[1]
