@@ -134,7 +134,8 @@ def take(self:DataMix,
     self._loss.extend(loss)
     self._counts.extend(rows)
     if chunk.targets is not None:
-        self._counted += _targets_by_source(chunk, self.mixture.streams.source, n)
+        served = _targets_by_source(chunk, self.mixture.streams.source, n)
+        self._counted = self._counted + served # a new array, for a state holds the old one
     self._warn_of_repetition(int(chunk.step[-1]) + 1)
     self._warn_of_nan(chunk)
 
@@ -184,8 +185,9 @@ def log(self:DataMix)->pd.DataFrame:
 @patch
 def _served(self:DataMix):
     "Rows [steps, sources] that each step of the log has served."
+    index = self.log.index # fetches the steps that are waiting
     rows = np.asarray(self._counts) if self._counts else []
-    return pd.DataFrame(rows, index=self.log.index, columns=self.mixture.names).astype(int)
+    return pd.DataFrame(rows, index=index, columns=self.mixture.names).astype(int)
 
 @patch
 def table(self:DataMix,
