@@ -65,7 +65,7 @@ class FollowedStream:
 
     def state_dict(self)->dict:
         "Losses and boundaries, and the rows that are kept for comparison."
-        state = dict(starts=self.starts, flags=self.flags, at=self.at, epoch=self.epoch)
+        state = dict(starts=[*self.starts], flags=[*self.flags], at=[*self.at], epoch=self.epoch)
         return state | dict(series=self.series.copy(), pairs=self.pairs.state_dict())
 
     def load_state_dict(self,
@@ -78,7 +78,7 @@ class FollowedStream:
         for k, (start, end) in enumerate(zip(starts, ends)):
             if k: self._begin_epoch(state['flags'][k-1])
             for loss in losses[start:end]: self._add_loss(loss)
-        self.at, self.epoch = state['at'], state['epoch']
+        self.at, self.epoch = [*state['at']], state['epoch']
         self.pairs.load_state_dict(state['pairs'])
 
 # %% ../../nbs/callback/03_detector.ipynb #1528db0e
@@ -105,7 +105,9 @@ def add(self:FollowedStream,
     if latest is None: return
     paired = self.pairs.now(self.pairs.before.n) # as if this epoch had the length of the last one
     latest = with_pairs(latest, paired, self.flags[-1])
-    return judge_latest([*self.boundaries[:-1], latest], self.alpha/self.streams)
+    passed = zip(self.online.passed, self.pairs.passed, self.flags[:-1], strict=True)
+    passed = [with_pairs(*of_boundary) for of_boundary in passed]
+    return judge_latest([*passed, latest], self.alpha/self.streams)
 
 # %% ../../nbs/callback/03_detector.ipynb #dcdfc3ba
 def losses_of_rows(
@@ -252,7 +254,7 @@ def _report_on(self:ClunkDetector, boundaries_of):
     "Judge what the function `boundaries_of` says of each stream, and add advice."
     if not self.streams:
         raise ValueError("nothing trained yet: call learn.fit first, then read the report")
-    self.loss_log.fetch()
+    if self.loss_log.world == 1: self.loss_log.fetch() # else all processes must take part
     found = [b for stream in self.streams.values() for b in boundaries_of(stream)]
     report = self._judged(found)
     return replace(report, advice=self._advice(report, self._tracked(report.source)))
@@ -323,7 +325,7 @@ def state_dict(self:ClunkDetector)->dict:
     def of_all(key): return {name: state[key] for name, state in states.items()}
     epoch = {name: epoch for name, epoch in of_all('epoch').items() if epoch is not None}
     return dict(series=of_all('series'), starts=of_all('starts'), flags=of_all('flags'),
-                epoch=epoch, taken=self._taken, gap=self._gaps, to_probe=self._to_probe,
+                epoch=epoch, taken=self._taken, gap={**self._gaps}, to_probe=[*self._to_probe],
                 at=of_all('at'), pairs=of_all('pairs'))
 
 def _gaps_of(gap):
@@ -340,7 +342,7 @@ def load_state_dict(self:ClunkDetector,
     Raises ValueError for a dict that is no such state."""
     as_state(state, (*_OF_STREAM, 'taken', 'gap', 'to_probe'), 'ClunkDetector')
     self._begin()
-    self._taken, self._to_probe = state['taken'], state['to_probe']
+    self._taken, self._to_probe = state['taken'], [*state['to_probe']]
     self._gaps = _gaps_of(state['gap'])
     for name in set(self.names) & set(state['series']):
         self.streams[name].load_state_dict({key: state[key].get(name) for key in _OF_STREAM})
