@@ -17,6 +17,7 @@ from fastai.torch_core import get_model
 from fastcore.basics import store_attr
 
 from .core import LeanCallback
+from .speed import Bfloat16
 from .steps import refuse_accumulation
 from ..data.text import as_names, as_number
 from ..models.metrics import logits_of
@@ -37,7 +38,8 @@ def kl_from(
 # %% ../../nbs/callback/11_anchor.ipynb #65406ab4
 class AnchorOutputs(LeanCallback):
     "Add the divergence from the starting model on guarded rows to the loss (Li & Hoiem 2016)."
-    order, run_valid = 12, False # after Bfloat16 (10), which turns predictions into float32
+    order = Bfloat16.order - .5 # before Bfloat16 (10) ends its context, in which logits are made
+    run_valid = False
     steers = True # a resumed fit tells if it differs
     def __init__(self,
         sources:list, # names of the guarded sources
@@ -66,7 +68,7 @@ class AnchorOutputs(LeanCallback):
         inputs = [x[rows] for x in self.xb]
         if hasattr(self.start, 'reset'): self.start.reset() # a recurrent model
         with torch.no_grad(): start = logits_of(self.start(*inputs), whole=True)
-        now = logits_of(self.pred, whole=True)[rows]
+        now = logits_of(self.pred)[rows] # of `LazyLogits`, only these are computed
         targets = (self.y >= 0).sum(1)
         factor = self.weight*targets[rows].sum()/targets.sum().clamp(min=1) # as the loss weighs them
         self.learn.loss_grad = self.loss_grad + factor*kl_from(start, now, self.y[rows])
