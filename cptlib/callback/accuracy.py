@@ -218,7 +218,7 @@ def load_state_dict(self:AccuracyTracker,
     state:dict, # from `state_dict`
 ):
     "Resume with the records that `state` holds. Raises ValueError if there are none."
-    self.records = as_state(state, ['records'], 'AccuracyTracker')['records']
+    self.records = list(as_state(state, ['records'], 'AccuracyTracker')['records'])
 
 # %% ../../nbs/callback/02_accuracy.ipynb #fdf1ac25
 @patch
