@@ -132,7 +132,9 @@ class KeepPredictions(LeanCallback):
         mixture = self.find_mixture()
         names = [_source_name(p, mixture) for p in self.predictions]
         self.known = {mixture.names.index(n): p for n, p in zip(names, self.predictions)}
-        self.sums = torch.zeros(2, device=next(self.model.parameters()).device)
+        device = next(self.model.parameters()).device
+        if device.type == 'mps': device = 'cpu' # Apple's GPUs know no float64
+        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
         refuse_accumulation(self)
         for source, predictions in self.known.items():
             _check_vocabulary(self.model, predictions)
@@ -156,17 +158,21 @@ class KeepPredictions(LeanCallback):
         scored = torch.zeros_like(y, dtype=torch.bool)
         scored[at] = mine
         total = known_divergence(logits_of(self.pred), scored, ids[mine], log_p[mine])
-        self.sums += torch.stack([total.detach().float(), mine.sum()])
+        both = torch.stack([total.detach().float(), mine.sum()])
+        self.sums += both.to(self.sums.device).double() # float32 stops counting at 2^24 targets
         return total
 
     @property
     def mean(self)->float:
-        "Mean divergence of all replayed targets of this fit, nats; NaN before the first."
+        """Mean divergence of all replayed targets of this fit, nats; NaN before the first.
+
+        Of several processes, each has the mean of its own rows."""
         total, targets = self.sums.tolist()
         return total/targets if targets else float('nan')
 
     def state_dict(self): return dict(sums=self.sums.tolist())
-    def load_state_dict(self, state): self.sums.copy_(torch.tensor(state['sums']))
+    def load_state_dict(self, state):
+        self.sums.copy_(torch.tensor(state['sums'], dtype=torch.float64))
 
 # %% ../../nbs/callback/19_keep.ipynb #4e6a85e1
 def interpolate(
