@@ -78,8 +78,13 @@ def _rows(kwargs, out):
         return _row_losses(logits, labels), _row_ids(tokens, kwargs.get('attention_mask'))
 
 # %% ../../nbs/clunk/06_trainer.ipynb #31dd9251
+def _sharing(args, model):
+    "Number of processes whose tokens are in the number that the model is told."
+    if not getattr(args, 'average_tokens_across_devices', False): return 1 # only its own
+    return args.world_size//(getattr(model, '_tp_size', None) or 1) # some have the same tokens
+
 def _step_loss(calls, scale):
-    "The loss of a step from its `_Call`s; `scale` is the number of processes."
+    "The loss of a step from its `_Call`s; `scale` is what `_sharing` returns."
     device = calls[0].loss.device
     total = torch.stack([call.loss.to(device) for call in calls]).sum()
     return total*scale if calls[0].shared else total/len(calls)
@@ -111,7 +116,7 @@ class ClunkCallback(TrainerCallback):
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         if self._hook: self._hook.remove() # of a training that was interrupted
         self._clear()
-        self._scale, self._before = args.world_size, state.global_step
+        self._scale, self._before = _sharing(args, model), state.global_step
         self._hook = model.register_forward_hook(self._forward, with_kwargs=True)
 
     def on_epoch_begin(self, args, state, control, **kwargs):
@@ -150,7 +155,7 @@ class ClunkCallback(TrainerCallback):
 # %% ../../nbs/clunk/06_trainer.ipynb #950c5d37
 @patch
 def _keep_rows(self:ClunkCallback):
-    "Keep the rows of a step; every 32 steps they are fetched from the device."
+    "Keep the rows of a step; every 32 steps they and the losses are fetched from the device."
     losses = [call.row_losses for call in self._calls if call.row_losses is not None]
     ids = [call.row_ids for call in self._calls if call.row_ids is not None]
     known = len(losses) == len(self._calls)
@@ -161,7 +166,9 @@ def _keep_rows(self:ClunkCallback):
 
 @patch
 def _fetch(self:ClunkCallback):
-    "Hand the rows that are waiting to the paired test."
+    "Fetch what is still on the device: losses of steps, and rows for the paired test."
+    n = len(self._waiting)
+    if n: self.losses[-n:] = torch.stack(self.losses[-n:]).tolist()
     for losses, ids, begins in self._waiting:
         if begins: self.pairs.boundary()
         if losses is None: continue
@@ -190,8 +197,7 @@ _OF_LOSSES = 'order within the epoch', 'off the boundary'
 @patch(as_prop=True)
 def report(self:ClunkCallback)->ClunkReport:
     "The `ClunkReport` of the training so far. Raises ValueError before the second epoch."
-    on_device = self.losses and torch.is_tensor(self.losses[-1])
-    if on_device: self.losses = [float(x) for x in self.losses]
+    self._fetch()
     keep, starts = _whole_steps(self.rows, self.starts)
     if len(starts) < 2:
         raise ValueError(f'{keep.sum()} steps and no epoch boundary among them yet; '
@@ -200,12 +206,11 @@ def report(self:ClunkCallback)->ClunkReport:
     metadata = dict(lr=lr[keep], length=length[keep])
     losses = np.array(self.losses)[keep]
     plain = detect_clunks(losses, starts, self.alpha, metadata, self.repeats)
-    return advised(self._with_pairs(plain), **self._evaluated())
+    return advised(self._with_pairs(plain), **self._evaluated(keep))
 
 @patch
 def _with_pairs(self:ClunkCallback, plain):
     "The report on mean losses, with pairs wherever rows came round again."
-    self._fetch()
     found = self.pairs.jumps
     if len(found) != len(plain.boundaries): return plain
     boundaries = []
@@ -217,9 +222,9 @@ def _with_pairs(self:ClunkCallback, plain):
     return replace(report, remarks=[*remarks_on(report.boundaries)])
 
 @patch
-def _evaluated(self:ClunkCallback):
-    "What the Trainer has evaluated, as arguments of `advised`; steps count whole ones only."
-    whole = np.append(0, np.cumsum(_whole_steps(self.rows, self.starts).keep))
+def _evaluated(self:ClunkCallback, keep):
+    "What the Trainer has evaluated, as arguments of `advised`; only steps to `keep` count."
+    whole = np.append(0, np.cumsum(keep))
     def kept(step): return int(whole[np.clip(step, 0, len(whole) - 1)]) # as boundaries count
     histories = {}
     for kind in ('loss', 'accuracy'):
