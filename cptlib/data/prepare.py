@@ -9,8 +9,8 @@ __all__ = ['LOG_EVERY', 'SAVE_EVERY', 'DOCS_OF_PIECE', 'prepare', 'prepare_array
            'tell_continued', 'prepare_texts', 'as_dataset', 'text_column', 'prepare_dataset']
 
 # %% ../../nbs/data/04_prepare.ipynb #17ed68b6
-import gc, hashlib, inspect, itertools, json, math, shutil, sys, time, warnings
-from collections import Counter
+import codecs, gc, glob, hashlib, inspect, itertools, json, math, re, shutil, sys, time, warnings
+from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -514,13 +514,137 @@ class _Column:
             yield row[self.name]
 
 class _Stream:
-    "Rows that come from a function, read again in each loop."
+    """Rows that come from a function, read again in each loop.
+
+    Raises ValueError if the function returns no rows, or an iterator that it has returned before.
+    """
     column_names = None
-    def __init__(self, function): self.function = function
-    def __iter__(self): return iter(self.function())
+    def __init__(self, function, name):
+        self.function, self.name, self.last = function, name, None
+
+    def __iter__(self):
+        rows = self.function()
+        if not hasattr(rows, '__iter__'):
+            raise ValueError(f'Source {self.name!r}: the function returns {rows!r:.60}; '
+                             'let it yield dictionaries')
+        if rows is self.last and iter(rows) is rows:
+            raise ValueError(f'Source {self.name!r}: the function returns one iterator again and '
+                             'again, which is read once; let it make a new one in each call')
+        self.last = rows
+        return iter(rows)
 
 # %% ../../nbs/data/04_prepare.ipynb #55ea60a5
-def _from_disk(name, path):
+_BUILDERS = {'.parquet': 'parquet', '.jsonl': 'json', '.json': 'json', '.csv': 'csv',
+             '.arrow': 'arrow', '.txt': 'text'}
+_NEVER_EMPTY = 'parquet', 'csv', 'arrow' # files of these kinds hold their columns without a row too
+
+def _kind(file):
+    "Return the kind of a file by the last suffix that is known, or None."
+    known = [_BUILDERS[s] for s in map(str.lower, Path(file).suffixes) if s in _BUILDERS]
+    return known[-1] if known else None
+
+def _data_files(folder):
+    "Return the files in a folder that may hold data: none that is hidden or only describes them."
+    from datasets.data_files import FILES_TO_IGNORE
+    found = []
+    for file in sorted(folder.rglob('*')):
+        *folders, own = file.relative_to(folder).parts
+        is_hidden = own[0] == '.' or any(part.startswith(('.', '__')) for part in folders)
+        if file.is_file() and not is_hidden and own not in FILES_TO_IGNORE: found.append(file)
+    return found
+
+# %% ../../nbs/data/04_prepare.ipynb #871ffb57
+def _split_files(folder, files):
+    "Return the files of one kind in a folder by split, as `datasets` tells it from their names."
+    from datasets.data_files import DataFilesDict, get_data_patterns
+    base = glob.escape(str(folder.resolve()))
+    named = DataFilesDict.from_patterns(get_data_patterns(base), base_path=base)
+    splits = {}
+    for split, paths in named.items():
+        of_kind = [Path(p) for p in paths if _kind(p) == _kind(files[0])]
+        if of_kind: splits[str(split)] = of_kind
+    return splits or dict(train=[folder.resolve()/f.relative_to(folder) for f in files])
+
+def _check_left(name, folder, files, splits, split):
+    "Raises ValueError if files belong to no split; warns of them if you chose a split."
+    in_splits = set().union(*splits.values())
+    relative = [f.relative_to(folder) for f in files]
+    left = [str(f) for f in relative if folder.resolve()/f not in in_splits]
+    if not left: return
+    more = f' and {len(left) - 5} more' if len(left) > 5 else ''
+    found = (f'Source {name!r}: by the names of its files, {folder} has the splits '
+             f'{", ".join(splits)}, and no split holds {", ".join(left[:5])}{more}')
+    if split in splits:
+        warnings.warn(f'{found}; rename what is to be read')
+        return
+    raise ValueError(f'{found}; rename files, give split={next(iter(splits))!r} to leave out all '
+                     'others, or give datasets.load_dataset(..., data_files=[...], split="train")')
+
+def _has_configs(folder):
+    "Does a dataset card say which files of a folder are read?"
+    cards = [folder/'README.md', folder/'.huggingface.yaml']
+    texts = [c.read_text(encoding='utf-8', errors='replace') for c in cards if c.is_file()]
+    return any(re.search('^configs:', text, re.MULTILINE) for text in texts)
+
+# %% ../../nbs/data/04_prepare.ipynb #bc9c2be2
+def _not_utf8(files):
+    "Return the first file of plain text that is not UTF-8, or None."
+    for file in files:
+        if file.suffix.lower() != '.txt': continue
+        try:
+            with open(file, encoding='utf-8') as f: deque(f, maxlen=0)
+        except UnicodeDecodeError: return file
+
+@contextmanager
+def _reading(name, path, files=()):
+    "Raises ValueError with the path and the first cause if `datasets` cannot read it."
+    try: yield
+    except Exception as e:
+        cause = e
+        while cause.__cause__: cause = cause.__cause__
+        at = isinstance(cause, UnicodeDecodeError) and _not_utf8(files) or path
+        reason = ' '.join(str(cause).split())[:200]
+        raise ValueError(f'Source {name!r}: {at} cannot be read, {type(cause).__name__}: {reason}; '
+                         'correct it, or take out the file that is damaged or unlike the others') from e
+
+def _patterns(files):
+    "Return what `datasets` takes for exactly these files, even with [ ], * or ? in their names."
+    return [glob.escape(str(f)) for f in files]
+
+def _has_mark(file):
+    "Does a file begin with the byte order mark of UTF-8?"
+    with open(file, 'rb') as f: return f.read(3) == codecs.BOM_UTF8
+
+def _read_files(builder, files):
+    "Read files of one kind, all of them."
+    from datasets import load_dataset
+    is_marked = builder == 'text' and any(map(_has_mark, files))
+    encoding = dict(encoding='utf-8-sig') if is_marked else {} # reads text without a mark as well
+    return load_dataset(builder, data_files=_patterns(files), split='train', **encoding)
+
+def _sees(folder, splits):
+    "Does `datasets` see at least these files of each split when it is given the folder?"
+    from datasets import load_dataset_builder
+    try: seen = load_dataset_builder(str(folder)).config.data_files
+    except FileNotFoundError: return False # for the names of files or folders are unusual
+    seen = {str(split): set(map(Path, paths)) for split, paths in seen.items()}
+    return seen.keys() == splits.keys() and all(seen[s] >= set(splits[s]) for s in splits)
+
+def _read_folder(name, folder, builder, files, split):
+    "Read the files of one kind in a folder, by split if their names or a card make splits."
+    from datasets import load_dataset
+    if builder == 'text':
+        with _reading(name, folder, files): return _read_files(builder, files)
+    if _has_configs(folder):
+        with _reading(name, folder): return load_dataset(str(folder))
+    with _reading(name, folder): splits = _split_files(folder, files)
+    _check_left(name, folder, files, splits, split)
+    with _reading(name, folder):
+        if _sees(folder, splits): return load_dataset(str(folder))
+        return load_dataset(builder, data_files={s: _patterns(splits[s]) for s in splits})
+
+# %% ../../nbs/data/04_prepare.ipynb #1ddb1755
+def _from_disk(name, path, split=None):
     "Read a file or a folder. Raises ValueError if there is nothing that `datasets` can read."
     import datasets
     path = Path(path)
@@ -528,28 +652,26 @@ def _from_disk(name, path):
         raise ValueError(f'Source {name!r}: no file or folder at {path}; correct the path, or load '
                          'a dataset of the Hub with datasets.load_dataset first')
     saved = ('state.json', 'dataset_dict.json')
-    if any((path/file).exists() for file in saved): return datasets.load_from_disk(str(path))
-    files = [path] if path.is_file() else [f for f in sorted(path.rglob('*')) if f.is_file()]
-    kinds = Counter(_BUILDERS[s] for f in files for s in f.suffixes if s in _BUILDERS)
+    if any((path/file).exists() for file in saved):
+        with _reading(name, path): return datasets.load_from_disk(str(path))
+    files = [path] if path.is_file() else _data_files(path)
+    kinds = {_kind(f) for f in files} - {None}
     if len(kinds) != 1:
-        found = ', '.join(sorted({f.suffix for f in files})) or 'no files'
+        found = ', '.join(sorted({f.suffix for f in files})) or 'no data files'
         raise ValueError(f'Source {name!r}: {path} holds {found}; give a folder with files of one '
                          f'of the kinds {", ".join(_BUILDERS)}')
-    builder = next(iter(kinds))
-    fitting = [str(f) for f in files if builder in {_BUILDERS.get(s) for s in f.suffixes}]
-    empty = [f for f in fitting if not Path(f).stat().st_size]
+    [builder] = kinds
+    fitting = [f for f in files if _kind(f) == builder]
+    empty = [f for f in fitting if not f.stat().st_size]
     if len(empty) == len(fitting):
         raise ValueError(f'Source {name!r}: {path} is empty; give a file with at least one row')
     if empty and builder in _NEVER_EMPTY:
         raise ValueError(f'Source {name!r}: the file {empty[0]} is empty; write it again, or take '
                          'it out of the folder')
-    if path.is_dir() and builder != 'text': return datasets.load_dataset(str(path))
-    return datasets.load_dataset(builder, data_files=fitting, split='train')
+    if path.is_dir(): return _read_folder(name, path, builder, fitting, split)
+    with _reading(name, path): return _read_files(builder, fitting)
 
-_BUILDERS = {'.parquet': 'parquet', '.jsonl': 'json', '.json': 'json', '.csv': 'csv',
-             '.arrow': 'arrow', '.txt': 'text'}
-_NEVER_EMPTY = 'parquet', 'csv', 'arrow' # files of these kinds hold their columns without a row too
-
+# %% ../../nbs/data/04_prepare.ipynb #126a9d62
 def _check_splits(name, splits):
     "Raises ValueError if what has keys holds columns instead of splits, as a data frame does."
     for key in splits:
@@ -568,7 +690,7 @@ def as_dataset(
 ): # `datasets.Dataset`, or what yields a dictionary for each row
     "Find the rows in what was given. Raises ValueError if it has several splits, or is no dataset."
     from datasets import Dataset, IterableDataset
-    if isinstance(dataset, (str, Path)): dataset = _from_disk(name, dataset)
+    if isinstance(dataset, (str, Path)): dataset = _from_disk(name, dataset, split)
     if hasattr(dataset, 'keys'):
         _check_splits(name, dataset)
         splits = list(dataset)
@@ -581,7 +703,7 @@ def as_dataset(
         raise ValueError(f'Source {name!r}: split={split!r}, and the dataset has no splits; '
                          'leave split out')
     if isinstance(dataset, (Dataset, IterableDataset)): return dataset
-    if inspect.isgeneratorfunction(dataset): return _Stream(dataset)
+    if inspect.isroutine(dataset) or isinstance(dataset, partial): return _Stream(dataset, name)
     is_rows = isinstance(dataset, list) and dataset and isinstance(dataset[0], Mapping)
     if is_rows or inspect.isgenerator(dataset): return dataset
     raise ValueError(f'Source {name!r}: {type(dataset).__name__} is not a dataset; '
@@ -648,7 +770,7 @@ def _in_order(name, dataset, shuffle):
     shuffle = as_number(shuffle, f'Source {name!r}: shuffle', 0, whole=True)
     if hasattr(dataset, '_fingerprint'): return dataset.shuffle(seed=shuffle)
     if iter(dataset) is dataset: return _shuffled(dataset, shuffle)
-    return _Stream(lambda: _shuffled(dataset, shuffle))
+    return _Stream(lambda: _shuffled(dataset, shuffle), name)
 
 def _columns(name, dataset, column, quality):
     "Return the columns that are read, and what yields all rows. Raises ValueError for unknown ones."
@@ -678,7 +800,7 @@ def prepare_dataset(
     """Prepare rows from the texts of a Hugging Face dataset.
 
     A file or folder may hold Parquet, JSON, CSV, Arrow or plain text. Of plain text each line is a
-    document; use `from_texts` if each file is one. Raises ValueError for splits, columns or texts
+    document; use `from_texts` if each file is one. Hidden files are left out. Raises ValueError for splits, columns or texts
     that do not fit, FileExistsError if something else is at `path`.
     """
     dataset = as_dataset(name, dataset, split)
