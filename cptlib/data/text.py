@@ -528,7 +528,7 @@ def _next_quality(qualities, where):
     return quality
 
 def _check_items(items, where, wanted):
-    "Raises ValueError for what is no list of items, has no order, or yields its headings."
+    "Raises ValueError for what is not a list of items: one thing, a set, or a table."
     if isinstance(items, (set, frozenset)):
         raise ValueError(f'{where} are a set, whose order differs from run to run; give {wanted}')
     is_table = isinstance(items, Mapping) or hasattr(items, 'columns')

@@ -175,6 +175,27 @@ def _front_matter(lm, adapted, about):
                          pipeline_tag=lm.hub_task, metrics=['accuracy'], tags=tags, **about)
     return f'---\n{data.to_yaml()}\n---'
 
+def _other_model(lm, path, adapted):
+    """Return the files in a folder that would change what is loaded after the model is saved there.
+
+    An adapter is put on a whole model beside it, even if it was merged into that. Raises ValueError
+    if the files are not known to come from an earlier `save_folder`.
+    """
+    if adapted:
+        base = Path(getattr(lm.base, 'name_or_path', '') or '').expanduser()
+        if not (path/'config.json').exists() or base.resolve() == path.resolve(): return []
+        raise ValueError(f'{path} holds a whole model, on which the adapter would be loaded; '
+                         'give another folder')
+    files = [path/name for name in _ADAPTER if (path/name).exists()]
+    card = path/'README.md'
+    is_ours = card.exists() and '\n- cptlib\n' in card.read_text(encoding='utf-8')
+    if files and not is_ours:
+        raise ValueError(f'{path} holds an adapter, which would be loaded on top of the whole model; '
+                         f'give another folder, or remove {files[0].name}')
+    return files
+
+_ADAPTER = 'adapter_config.json', 'adapter_model.safetensors'
+
 def save_folder(
     learn, # a `Learner` of a `PretrainedLM`
     path, # folder to make
@@ -183,16 +204,20 @@ def save_folder(
 ):
     """Write model, tokenizer and model card.
 
-    Raises ValueError for a model that is not a `PretrainedLM`, and for `merge` without an adapter."""
+    A whole model takes the place of an adapter that was saved here before. Raises ValueError for a
+    model that is not a `PretrainedLM`, for `merge` without an adapter, and for a folder that holds
+    another model on which an adapter would be loaded."""
     lm, path = learn.model, Path(path)
     if not isinstance(lm, PretrainedLM):
         raise ValueError(f'a {type(lm).__name__} cannot be saved as a Hugging Face folder; '
                          'use torch.save, or train a Hugging Face model')
     adapted = hasattr(lm.model, 'peft_config') and not merge
+    stale = _other_model(lm, path, adapted)
     mend_generation(lm.base)
     set_up_chats(lm, learn.dls.train.mixture.sources)
     whole = merged(lm) if merge else lm.model
     whole.save_pretrained(path)
+    for file in stale: file.unlink()
     if lm.tokenizer is None:
         warnings.warn(f'no tokenizer is known for the model, so {path} has none; '
                       'give cpt_learner tokenizer=')
