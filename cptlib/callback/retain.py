@@ -94,14 +94,34 @@ class LookLog:
     def load_state_dict(self,
         state, # from `state_dict`; or a list of dicts, from an earlier version
     ):
-        "Continue with the looks that `state` holds. Raises ValueError for no such state."
+        """Continue with the looks that `state` holds, perhaps of other sources than ours.
+
+        Raises ValueError for no such state."""
         if isinstance(state, list):
-            for entry in state: self.append(entry)
+            for entry in state: self._adopt(entry)
             return
         as_state(state, ('names', 'watched', 'step', 'figures'), 'LookLog')
+        if self.names and (state['names'], state['watched']) != (self.names, self.watched):
+            looks = LookLog()
+            looks.load_state_dict(state)
+            for entry in looks: self._adopt(entry)
+            return
         self.names, self.watched = state['names'], state['watched']
         self.step = History.resumed(state['step'], dtype=int)
         self.figures = History.resumed(state['figures'])
+
+    def _adopt(self, entry):
+        "Add a look at perhaps other sources: one that was not there had no share."
+        ours = dict(step=entry['step'])
+        for key, names in zip(_FIGURES, self._columns()):
+            unknown = 0. if key in ('wish', 'weights') else math.nan
+            ours[key] = {name: entry[key].get(name, unknown) for name in names}
+        self.append(ours)
+
+def _names_in(looks):
+    "The sources in a state of a `LookLog` and the watched ones, or None if it does not tell."
+    if isinstance(looks, dict): return list(looks['names']), list(looks['watched'])
+    return (list(looks[-1]['weights']), list(looks[-1]['change'])) if looks else None
 
 # %% ../../nbs/callback/10_retain.ipynb #6e21d6a4
 class Retain(LeanCallback):
@@ -159,8 +179,9 @@ class Retain(LeanCallback):
 
     def load_state_dict(self, state):
         as_state(state, (*_SAVED, 'rule', 'log', 'looks', 'seconds'), 'Retain')
-        for key, name in _SAVED.items(): setattr(self, name, np.array(state[key]))
-        self.rule.load_state_dict(state['rule'])
+        names, watched = _names_in(state['log']) or (self.log.names, self.log.watched)
+        self._load_belief(state, watched)
+        self._load_rule(state['rule'], names)
         self.log.load_state_dict(state['log'])
         self.looks, self.seconds = state['looks'], state['seconds']
 
@@ -199,9 +220,8 @@ def _warn_if_moving(schedule):
 def _begin(self:Retain):
     "Choose the sources to watch and the rows to look at, and measure them."
     mixture, valid = self.mixture, self.dls.valid
-    names, guarded = mixture.schedule.names, self.sources
-    self.guarded = np.array([n in guarded for n in names])
-    watched = names if self.rule.watches_all else [n for n in names if n in guarded]
+    names = mixture.schedule.names
+    watched = names if self.rule.watches_all else [n for n in names if n in self.sources]
     self.watched = [n for n in watched if n in valid.names]
     self.log = LookLog(names, self.watched)
     self.pools = [_other_rows(valid, valid.names.index(n), self.pool) for n in self.watched]
@@ -210,9 +230,15 @@ def _begin(self:Retain):
     self.mean, self.var = np.zeros((2, len(self.watched))) # of the estimated change in accuracy
     self.spread = np.array([.04, .2])**2 # squared deviations between rows, of accuracy and loss:
     self.count = np.ones(1)              # a guess that weighs as much as one row
-    self.rule.begin(mixture.weights_at(), self.guarded)
+    self._begin_rule()
     self.mean_targets = [self._mean_targets(i) for i in range(len(self.watched))]
     self.start_accuracy, self.start_loss = self._measure(np.arange(self.pool))
+
+@patch
+def _begin_rule(self:Retain):
+    "Begin the rule with the present shares."
+    self.guarded = np.array([n in self.sources for n in self.mixture.schedule.names])
+    self.rule.begin(self.mixture.weights_at(), self.guarded)
 
 # %% ../../nbs/callback/10_retain.ipynb #6062a0a5
 @patch
@@ -372,3 +398,42 @@ def plot(self:Retain):
 
     The band is one standard error. Returns the lower axes. Raises ValueError before a look."""
     return _plot_log(self.log, self.tolerance)
+
+# %% ../../nbs/callback/10_retain.ipynb #8f8a1ba9
+@patch
+def _load_belief(self:Retain, state, watched):
+    "Restore what was known of the sources that were `watched`."
+    now, saved = self.log.watched, {name: np.array(state[key]) for key, name in _SAVED.items()}
+    if watched != now:
+        if set(now) - set(watched): # then this is the start of one of them
+            self.start_accuracy, self.start_loss = self._measure(np.arange(self.pool))
+        known = [name for name in now if name in watched]
+        here, there = ([names.index(name) for name in known] for names in (now, watched))
+        for name in ('start_accuracy', 'start_loss', 'mean', 'var'):
+            values = getattr(self, name).copy()
+            values[here] = saved[name][there]
+            saved[name] = values
+    vars(self).update(saved)
+
+@patch
+def _load_rule(self:Retain, state, names):
+    "Restore the rule, which was over the sources `names`; begin it anew if they are others now."
+    now = list(self.mixture.schedule.names)
+    if not now == names == self.log.names: self._begin_rule()
+    if sorted(now) == sorted(names): self.rule.load_state_dict(self._reordered(state, names, now))
+    else:
+        warnings.warn(f"Retain: the checkpoint has the sources {names}, this mixture {now}. So the "
+                      "rule begins anew with the present shares; what was seen of each source "
+                      "is kept")
+
+@patch
+def _reordered(self:Retain, state, names, now):
+    "Sort what a rule keeps, lists over the sources or over the guarded ones, as they are `now`."
+    guarded = [name for name in names if name in self.sources]
+    orders = {}
+    for old in (names, guarded):
+        orders[len(old)] = [old.index(name) for name in now if name in old]
+    def sort(value):
+        known = isinstance(value, list) and len(value) in orders
+        return [value[i] for i in orders[len(value)]] if known else value
+    return {key: sort(value) for key, value in state.items()}
