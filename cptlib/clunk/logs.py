@@ -9,15 +9,18 @@ __all__ = ['Log', 'read_log']
 
 # %% ../../nbs/clunk/05_logs.ipynb #c32fe0b2
 import ast
+import codecs
 import csv
 import json
 import math
+import os
 import re
 import struct
 import zlib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import zip_longest
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -196,14 +199,20 @@ def _pivoted(rows):
     return list(by_step.values())
 
 def _from_lines(lines):
-    "Read rows of JSON-lines, ignoring an unfinished last line."
-    rows = []
-    for i, line in enumerate(lines):
+    """Read rows of JSON-lines, without torn lines. Return them and notes.
+
+    Raises ValueError if a line is no JSON at all, or if most are torn."""
+    rows, torn = [], {}
+    for i, line in enumerate(lines, 1):
         try: rows.append(json.loads(line))
-        except json.JSONDecodeError as e:
-            if i + 1 < len(lines) or not rows:
-                raise ValueError(f'line {i+1} is not JSON ({e.msg})') from None
-    return _pivoted([_as_row(row) for row in rows])
+        except json.JSONDecodeError as e: torn[i] = e.msg
+    within = [i for i in torn if i < len(lines)] # the last line may still be written
+    strange = [i for i in within if lines[i - 1].lstrip()[0] not in '{[']
+    wrong = list(torn) if len(within) > len(rows) or not rows else strange
+    if wrong: raise ValueError(f'line {wrong[0]} is not JSON ({torn[wrong[0]]})')
+    if not within: notes = []
+    else: notes = [f'Torn lines left out: {len(within)}, the first is line {within[0]}.']
+    return _pivoted([_as_row(row) for row in rows]), notes
 
 # %% ../../nbs/clunk/05_logs.ipynb #07edc950
 _NUMBER = r'[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)'
@@ -211,6 +220,7 @@ _PAIR = re.compile(rf'([A-Za-z][A-Za-z_/]*(?: [A-Za-z_]+)?)\s*[:=]?\s*({_NUMBER}
 _TIMED = re.compile(rf'([A-Za-z][A-Za-z_/]*(?: [A-Za-z_]+)?)\s*[:=]?\s*({_NUMBER})(?:ms|s|%|it/s)')
 _TORCHTUNE = re.compile(rf'(?:^|[\s:\]])(\d+)\|(\d+)\|Loss: ({_NUMBER})')
 _BRACES = re.compile(r'\{[^{}]*\}')
+_LEVEL = re.compile(r'\b(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL)\b') # of logging
 
 _AGAIN = re.compile(r' \(column \d+\)$') # what tells a column from one of the same name
 
@@ -230,7 +240,8 @@ def _of_line(line):
     "Read the pairs of a name and a number in one line of a console."
     short = _TORCHTUNE.search(line)
     if short: return dict(zip(('epoch', 'step', 'loss'), short.groups()))
-    return {name: value for name, value in _PAIR.findall(_TIMED.sub('', line))}
+    pairs = _TIMED.sub('', _LEVEL.sub('', line))
+    return {name: value for name, value in _PAIR.findall(pairs)}
 
 def _from_console(lines):
     "Read the rows with a loss among the lines of a console."
@@ -323,7 +334,9 @@ def _unzipped(data):
 
 def _as_text(data):
     "Decode the text of a file. Raises ValueError if there is none."
-    text = data.decode('utf-8-sig', errors='replace').strip()
+    of_powershell = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode('utf-16' if of_powershell else 'utf-8-sig', errors='replace')
+    text = text.rstrip('\0').strip() # zeros are left at the end by a loss of power
     if text.count('\ufffd') > 0.05*len(text) or '\0' in text:
         raise ValueError('this is not text; give a CSV, JSON or JSON-lines file, '
                          'or a TensorBoard event file (with tfevents in its name)')
@@ -339,7 +352,9 @@ def _read_json(text, lines, strict):
         try: json.loads(lines[0])
         except json.JSONDecodeError: strict = False
         rows = [] if strict else _from_console(lines)
-        return _File(rows or _from_lines(lines), {})
+        if rows: return _File(rows, {})
+        rows, notes = _from_lines(lines)
+        return _File(rows, {}, notes)
     if isinstance(content, dict) and isinstance(content.get('log_history'), list):
         return _File(_from_json(content['log_history']), content)
     return _File(_from_json(content), {})
@@ -702,14 +717,27 @@ class Log:
 def _series(table, picked):
     """Return {row, loss, step, epoch, lr: [n]} of the rows with a loss.
 
-    Only the loss may have holes. `row` is where a point stands in the log."""
-    with_loss = table[picked['loss']].present
-    series = dict(row=np.flatnonzero(with_loss))
+    Only the loss may have holes: of a step or an epoch that most rows tell, the other rows are
+    left out. `row` is where a point stands in the log."""
+    used = table[picked['loss']].present
+    for want in ('step', 'epoch'):
+        if not picked[want]: continue
+        told = used & np.isfinite(table[picked[want]].values)
+        if 2*told.sum() > used.sum(): used = told
+    series = dict(row=np.flatnonzero(used))
     for want, name in picked.items():
         if not name: continue
-        values = table[name].values[with_loss]
+        values = table[name].values[used]
         if want == 'loss' or np.isfinite(values).all(): series[want] = values
     return series
+
+def _about_untold(table, picked, series):
+    "Say how many rows with a loss a series leaves out; else None."
+    rows = table[picked['loss']].present.sum()
+    untold = rows - len(series['row'])
+    if not untold: return None
+    names = [repr(picked[want]) for want in ('step', 'epoch') if want in series]
+    return f'Rows left out because they have no {" or no ".join(names)}: {untold} of {rows}.'
 
 def _rising(table, progress):
     "Turn a table around if its column `progress` falls to the end, as in some exports."
@@ -719,6 +747,21 @@ def _rising(table, progress):
     falls = len(told) > 2 and (np.diff(told) <= 0).all() and told[-1] < told[0]
     if not falls: return table
     return {name: _Column(*(part[::-1] for part in column)) for name, column in table.items()}
+
+def _sorted(table, loss, progress):
+    """Sort a table by its column `progress` if the rows are shuffled, as in some exports.
+
+    Return the table and notes. A resumed run goes back a few times, and to steps that it had."""
+    if progress is None: return table, []
+    values = table[progress].values
+    known = np.isfinite(values)
+    told = values[known & table[loss].present]
+    back = (np.diff(told) < 0).sum()
+    if back <= max(3, len(told)//20) or len(np.unique(told)) < len(told): return table, []
+    last = np.maximum.accumulate(np.where(known, np.arange(len(values)), 0))
+    order = np.argsort(values[last], kind='stable')
+    table = {name: _Column(*(part[order] for part in column)) for name, column in table.items()}
+    return table, [f'The rows were not in the order of {progress!r}, so we sorted them.']
 
 def _take(series, index):
     "Return the points of a series at `index`."
@@ -781,8 +824,8 @@ def _choose_run(runs, run):
     Raises ValueError for a run that is not there."""
     sizes = [len(series['loss']) for series in runs]
     if run is None: chosen = sizes.index(max(sizes))
-    elif 1 <= run <= len(runs): chosen = run - 1
-    else: raise ValueError(f'there is no run {run}; this log holds {len(runs)}, counted from 1')
+    elif run in range(1, len(runs) + 1): chosen = int(run) - 1
+    else: raise ValueError(f'there is no run {run!r}; this log holds {len(runs)}, counted from 1')
     if len(runs) == 1: return runs[0], slice(None), None
     begins = [None, *(series['row'][0] for series in runs[1:]), None]
     rows = slice(*begins[chosen:chosen + 2])
@@ -799,10 +842,12 @@ class _Points(NamedTuple):
 
 def _points(table, picked, run=None):
     "Return the `_Points` of one run."
-    series, of_averages = _averaged(_series(table, picked))
+    series = _series(table, picked)
+    of_untold = _about_untold(table, picked, series)
+    series, of_averages = _averaged(series)
     runs, repeated = _split_runs(_counted_on(series))
     points, rows, of_runs = _choose_run(runs, run)
-    notes = [note for note in (of_averages, of_runs) if note]
+    notes = [note for note in (of_untold, of_averages, of_runs) if note]
     if repeated:
         notes.append('Points that a resumed run logged again, '
                      f'of which the later ones count: {repeated}.')
@@ -878,6 +923,8 @@ def _find_in(folder):
 
 def _find_file(path):
     "Find the log at `path`: the file itself, or the only log in a folder."
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError('this is no path; give the path of a log file, or of a folder with one')
     path = Path(path)
     if not path.exists(): raise ValueError('no such file; check the path')
     return _find_in(path) if path.is_dir() else path
@@ -897,8 +944,9 @@ def _hint(state):
 def _epoch_length(points, state, steps_per_epoch, column):
     "Find the `_EpochLength` of a log. Raises ValueError if it is unknown."
     if steps_per_epoch is not None:
-        if steps_per_epoch < 1:
-            raise ValueError(f'{steps_per_epoch} steps an epoch; give a whole number of 1 or more')
+        is_number = isinstance(steps_per_epoch, Real) and not isinstance(steps_per_epoch, bool)
+        if not is_number or steps_per_epoch < 1 or steps_per_epoch % 1 != 0:
+            raise ValueError(f'{steps_per_epoch!r} steps an epoch; give a whole number of 1 or more')
         return _EpochLength(_EpochFit(int(steps_per_epoch)), 'steps per epoch as given')
     if 'epoch' not in points:
         raise ValueError('no column tells the epochs; '
@@ -1031,7 +1079,7 @@ def _steps_of_rows(table, step, points):
     rows = np.arange(len(next(iter(table.values())).values))
     last = np.searchsorted(points['row'], rows, 'right') - 1 # the last point before each row
     if step not in table: return np.where(last >= 0, points['step'][last], 0.)
-    told = np.maximum.accumulate(np.where(table[step].present, rows, -1))
+    told = np.maximum.accumulate(np.where(np.isfinite(table[step].values), rows, -1))
     own = np.where(told >= 0, table[step].values[told], 0.) # without one, it happened at the last
     counted_on = points['step'] - own[points['row']]
     return own + np.where(last >= 0, counted_on[last], 0.)
@@ -1120,16 +1168,24 @@ def _testable(number, straddles):
     too_few = np.median(_epoch_sizes(number[keep])) < 2
     return np.ones(len(keep), bool) if too_few else keep
 
+def _whole(table, picked, want):
+    "Tell whether each row with a loss has the column `want`."
+    with_loss = table[picked['loss']].present
+    return bool(picked[want]) and np.isfinite(table[picked[want]].values[with_loss]).all()
+
 def _as_log(file, steps_per_epoch, column, run):
     "Make a `Log` from a `_File`."
     table = _without_summary(_table(file.rows))
     columns = _columns(table, column)
     picked = columns.picked
-    table = _rising(table, picked['step'] or picked['epoch'])
+    if steps_per_epoch is not None and not _whole(table, picked, 'epoch'):
+        picked = picked | dict(epoch=None) # no row is left out for what is not needed
+    progress = picked['step'] or picked['epoch']
+    table, sorted_notes = _sorted(_rising(table, progress), picked['loss'], progress)
     points, rows, notes = _points(table, picked, run)
     points, broken_notes = _cut(points)
     losses, zero_notes = _without_zeros(points['loss'], file.state)
-    notes = [*broken_notes, *notes, *zero_notes, *file.notes]
+    notes = [*broken_notes, *sorted_notes, *notes, *zero_notes, *file.notes]
     step = points['step']
     every = _steps_per_point(step)
     length = _epoch_length(points, file.state, steps_per_epoch, picked['epoch'])
