@@ -52,13 +52,14 @@ def _orders(n):
 def rank_p(
     scores:np.ndarray, # [seeds, things] of one rung
     top:np.ndarray, # [seeds, things] of the rung to agree with
-)->float: # p-value
+)->float: # p-value; NaN where a score is NaN
     "Compute how often shuffled names agree as well with the mean of `top`, over all seeds."
     scores, of_top = np.asarray(scores, float), np.asarray(top, float).mean(0)
     # [things, things]: which of two is ahead, 1 or -1, or between if the seeds differ
     each = np.sign(scores[:, :, None] - scores[:, None]).mean(0)
     wanted = np.sign(of_top[:, None] - of_top)
     found = (each*wanted).sum()
+    if np.isnan(found): return np.nan # no order compares with it, so none would count as a hit
     orders = _orders(len(of_top))
     shuffled = each[orders[:, :, None], orders[:, None]] # [orders, things, things]
     agrees = (shuffled*wanted).sum((1, 2))
