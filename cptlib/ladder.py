@@ -75,7 +75,8 @@ class Ladder:
     score:str='both' # what recipes are ranked by: 'gained', 'kept', or 'both' for their sum
 
     def __post_init__(self):
-        "Raises ValueError for fewer than two rungs, for different recipes, and an unknown score."
+        """Raises ValueError for fewer than two rungs, for different recipes, an unknown score, and
+        'kept' where nothing is guarded."""
         as_name(self.score, ('gained', 'kept', 'both'), 'score')
         if len(self.rungs) < 2:
             raise ValueError(f'rungs {list(self.rungs)}: give two sizes or more')
@@ -84,6 +85,8 @@ class Ladder:
             if [r.name for r in rung.recipes] == self.recipes: continue
             raise ValueError(f'the rungs {size} and {self.sizes[-1]} compare different recipes; '
                              'run all sizes with the same ones')
+        if self.score == 'kept' and not all(rung.guarded for rung in self.rungs.values()):
+            raise ValueError("score='kept': no source is guarded; rank by 'gained'")
 
     @property
     def sizes(self)->list: return list(self.rungs)
@@ -95,9 +98,11 @@ class Ladder:
         size, # one of the sizes
     )->pd.DataFrame: # [seeds, recipes]
         "The score of each run of a rung."
-        frame = self.rungs[size].frame
-        values = frame.gained + frame.kept if self.score == 'both' else frame[self.score]
-        table = frame.assign(score=values).pivot(index='seed', columns='recipe', values='score')
+        rung = self.rungs[size]
+        both = rung.frame.gained + (rung.frame.kept if rung.guarded else 0.)
+        values = both if self.score == 'both' else rung.frame[self.score]
+        table = rung.frame.assign(score=values)
+        table = table.pivot(index='seed', columns='recipe', values='score')
         return table[self.recipes]
 
 # %% ../nbs/15_ladder.ipynb #db9dbb95
@@ -159,15 +164,26 @@ def _changes(run):
     change = np.subtract(run['accuracy'][-1], run['accuracy'][0])
     return dict(zip(run['names'], change.tolist()))
 
+def _trained_alike(recipes):
+    "The recipes that differ in their schedules alone; the most of them, if there are several kinds."
+    kinds = {}
+    for recipe in recipes:
+        how = recipe.to_dict() | dict(name='', schedule='')
+        kinds.setdefault(str(how), []).append(recipe)
+    return max(kinds.values(), key=len)
+
 @patch
 def dial(self:Ladder,
     size, # one of the sizes
     keep:float=.01, # accuracy that each guarded source may lose
 )->ReplayDial:
-    "Make a dial from the recipes with a constant share of replay. Raises ValueError for under three."
+    """Make a dial from the recipes with a constant share of replay.
+
+    Recipes that differ in more than their share, such as `ulmfit`, are left out. Raises ValueError
+    for fewer than three shares."""
     rung = self.rungs[size]
-    shares = {r.name: _replay_share(r, rung.guarded) for r in rung.recipes}
-    constant = [run for run in rung.runs if shares[run['recipe']] is not None]
+    shares = {r.name: _replay_share(r, rung.guarded) for r in _trained_alike(rung.recipes)}
+    constant = [run for run in rung.runs if shares.get(run['recipe']) is not None]
     runs = [dict(share=shares[run['recipe']], seed=run['seed'], change=_changes(run))
             for run in constant]
     different = {run['share'] for run in runs}
