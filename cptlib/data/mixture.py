@@ -55,12 +55,14 @@ class Segment:
     bs:int # rows in a batch
     row_len:int # tokens in a row
     progress:Clock # the share of the training done, by step
+    own:Clock=None # the time of the schedule, if it is over other steps than the training
 
     @property
     def clock(self)->Clock:
-        "The time of the schedule: progress, or tokens."
+        "The time of the schedule: progress, a clock of its own, or tokens."
         if self.schedule.unit == 'fraction':
-            return Clock(self.progress.at(self.origin), self.origin, self.progress.unit)
+            time = self.own or self.progress
+            return Clock(time.at(self.origin), self.origin, time.unit)
         return Clock(self.rows*self.row_len, self.origin, 1/(self.bs*self.row_len))
 
     def weights_at(self,
@@ -181,7 +183,7 @@ class Changes:
         others, units = _without_last(weights)
         extra = [*(new.served - np.floor(base).astype(np.int64)).tolist(), units]
         same = self._segment(new.origin, others, extra, base)
-        def facts(s): return s.rows, s.bs, s.row_len, s.progress, s.base.tolist()
+        def facts(s): return s.rows, s.bs, s.row_len, s.progress, s.own, s.base.tolist()
         if facts(same) != facts(new): return False
         if len(self.origin) % _WHOLE == 0: self.base.append(base)
         self.origin.append(new.origin)
@@ -513,21 +515,6 @@ def origin(self:Mixture)->int:
     "The step at which the current segment began."
     return self.segments[-1].origin
 
-@patch(as_prop=True)
-def rows(self:Mixture)->int:
-    "Rows of all sources dealt before `origin`."
-    return self.segments[-1].rows
-
-@patch(as_prop=True)
-def base(self:Mixture)->np.ndarray:
-    "Rows of each stream due before `origin`."
-    return self.segments[-1].base
-
-@patch(as_prop=True)
-def served(self:Mixture)->np.ndarray:
-    "Rows of each stream dealt before `origin`."
-    return self.segments[-1].served
-
 # %% ../../nbs/data/10_mixture.ipynb #bd246978
 @patch
 def weights_at(self:Mixture,
@@ -542,7 +529,7 @@ def served_at(self:Mixture,
     step:int, # any step
 )->np.ndarray: # [streams] rows; a stream is a source, or one half of a curated source
     "How many rows of each stream were dealt before `step`."
-    return self._planner.served_at(_whole_step(step))
+    return self._planner.served_at(_whole_step(step)).copy() # not the planner's own numbers
 
 @patch
 def plan(self:Mixture,
@@ -619,8 +606,9 @@ def set_weights(self:Mixture,
         raise ValueError(f"the new schedule is over {schedule.names}, the running one over "
                          f"{now.schedule.names}; keep the sources and their order")
     base, served = now.due([step])[0], self.served_at(step)
-    clock = now.progress if steps is None else Clock(0., step, as_number(steps, 'steps', 1))
-    new = Segment(step, now.rows_at(step), base, served, schedule, self.bs, self.row_len, clock)
+    own = None if steps is None else Clock(0., step, as_number(steps, 'steps', 1))
+    new = Segment(step, now.rows_at(step), base, served, schedule, self.bs, self.row_len,
+                  now.progress, own)
     self.segments.begin(new)
     earlier = len(self.segments) - 1
     anchors = {i: a for i, a in self._planner.anchors.items() if i < earlier}
@@ -681,6 +669,12 @@ def __setstate__(self:Mixture, state):
 
 # %% ../../nbs/data/10_mixture.ipynb #2afcf8ef
 @patch
+def _clocks(self:Segment)->dict: # JSON-able
+    "The clocks of the segment as plain numbers."
+    own = dict(own=list(astuple(self.own))) if self.own else {}
+    return dict(progress=list(astuple(self.progress))) | own
+
+@patch
 def to_dict(self:Segment,
     like:Schedule, # a constant schedule under the floor of this one is written as its weights alone
 )->dict: # JSON-able
@@ -690,7 +684,7 @@ def to_dict(self:Segment,
     else: schedule = dict(weights=dict(zip(like.names, weights)))
     counts = dict(base=self.base.tolist(), served=self.served.tolist())
     return dict(origin=self.origin, rows=self.rows, bs=self.bs, **counts, **schedule,
-                progress=list(astuple(self.progress)))
+                **self._clocks())
 
 @patch(cls_method=True)
 def from_dict(cls:Segment,
@@ -702,8 +696,9 @@ def from_dict(cls:Segment,
     if 'schedule' in d: schedule = d['schedule']
     else: schedule = _constant_dict(d['weights'].values(), like) | dict(names=list(d['weights']))
     base, served = np.array(d['base'], float), np.array(d['served'], np.int64)
+    own = Clock(*d['own']) if 'own' in d else None
     return cls(d['origin'], d['rows'], base, served, Schedule.from_dict(schedule), d['bs'],
-               row_len, Clock(*d['progress']))
+               row_len, Clock(*d['progress']), own)
 
 # %% ../../nbs/data/10_mixture.ipynb #2cde0b17
 @patch
@@ -751,7 +746,7 @@ def state_dict(self:Mixture,
         step=self.step, served=self.served_at(self.step).tolist(),
         origin=now.origin, rows=now.rows, base=now.base.tolist(),
         origin_served=now.served.tolist(), schedule=now.schedule.to_dict(),
-        progress=list(astuple(now.progress)), **earlier,
+        **now._clocks(), **earlier,
         given=self._given, tokenizer=self.tokenizer, sources=self._contents())
 
 # %% ../../nbs/data/10_mixture.ipynb #2d502702
@@ -828,15 +823,18 @@ def _check_halves(self:Mixture, names, was, state):
 @patch
 def _changed_segment(self:Mixture, was, state, changed):
     "The segment after `was`, with this mixture's own batch size, length and sources."
-    step, schedule = state['step'], was.schedule
-    if changed & {'schedule', 'sources'}: schedule = self.schedule
+    step, schedule, own = state['step'], was.schedule, was.own
+    if changed & {'schedule', 'sources'}: schedule, own = self.schedule, None
     self._check_halves(schedule.names, was.schedule.names, state)
     progress = _new_progress(was.progress, state, self.steps)
-    if progress is None: progress, schedule = Clock(1., step, self.steps), _last_weights(schedule)
+    if progress is None:
+        progress = Clock(1., step, self.steps)
+        if not own: schedule = _last_weights(schedule)
     served = dict(zip(was.schedule.names, state['served']))
     served = np.array([served.get(n, 0) for n in schedule.names], np.int64)
     base = served.astype(float)
-    return Segment(step, was.rows_at(step), base, served, schedule, self.bs, self.row_len, progress)
+    return Segment(step, was.rows_at(step), base, served, schedule, self.bs, self.row_len, progress,
+                   own)
 
 # %% ../../nbs/data/10_mixture.ipynb #62c0bae8
 def _segments_of(state):
@@ -848,6 +846,7 @@ def _segments_of(state):
     now = {k: state[k] for k in ('origin', 'rows', 'base', 'bs', 'schedule')}
     now['served'] = state['origin_served']
     now['progress'] = state.get('progress', (0., 0, state['steps']))
+    if 'own' in state: now['own'] = state['own']
     segments.begin(Segment.from_dict(now, schedule, row_len))
     return segments
 
