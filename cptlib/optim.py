@@ -138,6 +138,10 @@ def stochastic_round(
     return torch.where(x.isfinite(), rounded, x).bfloat16()
 
 # %% ../nbs/01_optim.ipynb #59aa00e5
+def _narrow(mean, beta):
+    "A running mean for bfloat16, at random where a step is too small to be seen when rounded."
+    return stochastic_round(mean) if 1 - beta <= 2**-8 else mean
+
 class _StochasticAdamW(torch.optim.AdamW):
     "AdamW that computes in float32, and rounds bfloat16 weights stochastically."
     def __init__(self, params, lr, betas, eps, weight_decay=.01):
@@ -169,8 +173,8 @@ class _StochasticAdamW(torch.optim.AdamW):
                    weight_decay=group['weight_decay'])
         if p.dtype != torch.bfloat16: return # `wide` were the tensors themselves
         p.copy_(stochastic_round(weight))
-        memory['exp_avg'].copy_(mean)
-        memory['exp_avg_sq'].copy_(square)
+        memory['exp_avg'].copy_(_narrow(mean, beta1))
+        memory['exp_avg_sq'].copy_(_narrow(square, beta2))
 
 def adamw_bf16(
     params, # lists of parameters, as `decay_groups` makes them
@@ -198,7 +202,7 @@ def rewarm(
     "Rise linearly, then fall along half a cosine (Ibrahim et al. 2024)."
     t = np.asarray(t, float)
     rise = first + (1 - first)*(t/max(warmup, 1e-9))
-    done = np.clip((t - warmup)/(1 - warmup), 0, 1)
+    done = np.clip((t - warmup)/max(1 - warmup, 1e-9), 0, 1)
     fall = last + (1 - last)*(1 + np.cos(np.pi*done))/2
     return np.where(t < warmup, rise, fall)
 
