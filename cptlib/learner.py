@@ -251,6 +251,7 @@ def fit_cpt(self:Learner,
     rates = _same_rates(halt, dict(lr=lr, shape=shape, warmup=warmup))
     peak = self.lr if rates['lr'] is None else rates['lr']
     schedule = lr_schedule(peak, rates['shape'], rates['warmup'])
+    self.peak_lr = peak # for the model card
     course = Course(mixture, start, every, passes, rates, halt)
     cbs = [course, ParamScheduler(dict(lr=schedule)), *cbs]
     with self.added_cbs(cbs), after_this_step(course): _fit_or_halt(self, course, passes - done)

@@ -83,8 +83,9 @@ def _settings(learn):
     m = learn.dls.train.mixture
     tokens = [d['tokens'] for d in m.delivered().values()]
     trained = [p.numel() for p in learn.model.parameters() if p.requires_grad]
+    lr = vars(learn).get('peak_lr', learn.lr) # `fit_cpt` may have been given another rate
     return {'steps': m.step, 'rows per batch': m.bs, 'tokens per row': m.row_len, 'seed': m.seed,
-            'tokens in total': sum(tokens), 'learning rate': float(learn.lr),
+            'tokens in total': sum(tokens), 'learning rate': float(lr),
             'trained parameters': sum(trained), 'schedule': str(m.schedule)}
 
 def _list(values):
