@@ -35,19 +35,29 @@ class Recipe:
     def __repr__(self): return f'Recipe({self.name!r}, {self.schedule!r})'
 
 # %% ../nbs/02_recipes.ipynb #633ea854
+_PLAIN = str, int, float, bool, type(None), list, tuple, dict
+
+def _constant(c):
+    "A constant of a function, without what differs between sessions."
+    if isinstance(c, frozenset): return sorted(c, key=repr)
+    return getattr(c, 'co_code', c) # of a function inside this one
+
 def _body(f):
-    "What a lambda, or a function inside another one, is made of: its name does not tell."
+    "What a function is made of, where its name does not tell: a lambda, or one of a notebook."
     code, cells = f.__code__, f.__closure__ or ()
-    constants = [getattr(c, 'co_code', c) for c in code.co_consts]
+    constants = [_constant(c) for c in code.co_consts]
     held = [cell.cell_contents for cell in cells]
-    is_plain = (str, int, float, bool, type(None), list, tuple, dict)
-    held = [repr(value) if isinstance(value, is_plain) else type(value).__name__ for value in held]
-    return [code.co_code.hex(), repr(constants), list(code.co_names), repr(f.__defaults__), held]
+    held = [repr(value) if isinstance(value, _PLAIN) else type(value).__name__ for value in held]
+    defaults = f.__defaults__
+    if defaults: defaults = tuple(v if isinstance(v, _PLAIN) else type(v).__name__ for v in defaults)
+    return [code.co_code.hex(), repr(constants), list(code.co_names), repr(defaults), held]
 
 def described(
     o, # a function, a partial of one, a schedule, or a plain value
 ): # `o` in plain lists, dicts, strings and numbers, for JSON
-    "Describe what `o` is made of: a function by its module and name, arguments by their values."
+    """Describe what `o` is made of: a function by its module and name, arguments by their values.
+
+    A lambda, and a function of a notebook or a script, is described by its code as well."""
     if isinstance(o, partial):
         positional = [described(a) for a in o.args]
         named = {k: described(v) for k, v in sorted(o.keywords.items())}
@@ -57,7 +67,8 @@ def described(
     if isinstance(o, (list, tuple)): return [described(a) for a in o]
     if inspect.isroutine(o) or inspect.isclass(o):
         name = f'{o.__module__}.{o.__qualname__}'
-        return [name, *_body(o)] if '<' in name and hasattr(o, '__code__') else name
+        named = '<' not in name and o.__module__ != '__main__' # else it may change under its name
+        return name if named or not hasattr(o, '__code__') else [name, *_body(o)]
     is_plain = o is None or isinstance(o, (str, int, float, bool))
     return o if is_plain else repr(o)
 
