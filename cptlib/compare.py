@@ -28,11 +28,12 @@ from fastprogress.fastprogress import progress_bar
 from scipy.stats import t as student_t
 
 from .callback.accuracy import evaluate
+from .callback.interrupt import Course
 from .data.mixture import Mixture
 from .data.schedule import COLORS
 from .data.text import as_names, html_paragraphs
 from .learner import cpt_learner
-from .models.metrics import backward_transfer, forward_transfer
+from .models.metrics import backward_transfer, forward_transfer, retention
 from .optim import depth_groups, discriminative, rate_scheduler
 from .recipes import Recipe, described, replay
 
@@ -56,6 +57,7 @@ def _result(learn, seconds):
     "Collect what a run measured, as plain Python."
     records = learn.accuracy_tracker.records
     delivered = learn.dls.train.mixture.delivered()
+    tokens = sum(d['tokens'] for d in delivered.values())
     summarising = [cb for cb in learn.cbs if hasattr(type(cb), 'summary')]
     return dict(
         names=list(learn.dls.valid.names),
@@ -63,6 +65,7 @@ def _result(learn, seconds):
         accuracy=[r['accuracy'].tolist() for r in records],
         loss=[r['loss'].tolist() for r in records],
         delivered={name: d['share'] for name, d in delivered.items()},
+        tokens=tokens,
         seconds=seconds,
         callbacks={cb.name: described(cb.summary()) for cb in summarising})
 
@@ -80,7 +83,7 @@ def run_recipe(
     evals:int=4, # validations during training; another number if these do not divide the steps
     wd:float=.1, # weight decay of matrices
     device=None, # where to train (default: fastai's choice)
-)->dict: # 'names', 'steps', 'accuracy', 'loss', 'delivered', 'seconds', 'callbacks'
+)->dict: # 'names', 'steps', 'accuracy', 'loss', 'delivered', 'tokens', 'seconds', 'callbacks'
     """Train from `model` by one recipe.
 
     'accuracy' and 'loss' are [validations + 1, sources]. All values are plain Python, ready for JSON.
@@ -94,10 +97,11 @@ def run_recipe(
     callbacks = [make() for make in recipe.callbacks]
     learn = cpt_learner(model, mix, valid, cbs=callbacks, **settings)
     passes = math.ceil(steps/len(learn.dls.train))
+    course = Course(mix, 0, len(learn.dls.train), passes, {}) # counts a last pass that is short
     start = [p.detach().clone() for p in model.parameters()]
     with learn.quietly():
         began = time.perf_counter()
-        learn.fit(passes, lr=lrs, wd=wds, cbs=rate_scheduler(lrs, recipe.rate))
+        learn.fit(passes, lr=lrs, wd=wds, cbs=[course, rate_scheduler(lrs, recipe.rate)])
         seconds = time.perf_counter() - began
     if recipe.average < 1: _average_with_start(learn, start, recipe.average)
     return _result(learn, seconds)
@@ -182,12 +186,12 @@ def kept(
     return stored_run(path, f'{name}-{seed}-{key}', run)
 
 # %% ../nbs/05_compare.ipynb #210fff33
-def _focus(schedule, names, evals, guarded):
+def _focus(schedule, names, evals, guarded, tokens=1):
     "Find the rows of the accuracy matrix where each source enters and has left focus."
     per_eval = 40
     points = per_eval*evals
-    t = np.linspace(0, 1, points + 1)[:-1]
-    weights = schedule.weights(t + .5/points)
+    t = np.linspace(0, 1, points + 1)[:-1] + .5/points
+    weights = schedule.weights(t*tokens if schedule.unit == 'tokens' else t)
     begins, ended = [0]*len(names), [0]*len(names)
     for i, name in enumerate(names):
         if name in guarded or name not in schedule.names: continue
@@ -208,12 +212,13 @@ def summarised(
     names, R = run['names'], np.array(run['accuracy'])
     learned = [names.index(n) for n in target]
     known = [names.index(n) for n in guarded]
-    begins, ended = _focus(schedule, names, len(R) - 1, guarded)
+    tokens = run.get('tokens', 1) # older runs do not tell it
+    begins, ended = _focus(schedule, names, len(R) - 1, guarded, tokens)
     change = R[-1] - R[0]
     return dict(zip(names, R[-1].tolist(), strict=True)) | dict(
         gained=change[learned].mean(),
         kept=change[known].mean(),
-        retention=(R[-1, known]/R[0, known]).mean(),
+        retention=np.nanmean(retention(R)[known]),
         backward=backward_transfer(R, ended),
         forward=forward_transfer(R, begins),
         seconds=run['seconds'])
