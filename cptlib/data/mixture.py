@@ -767,6 +767,16 @@ def _check_source(name, was, now, changed):
         raise ValueError(f"Source {name!r}: the state was taken with {was}, "
                          f"this mixture has {now}. Open the same source")
 
+def _check_given(was, now):
+    "Raises ValueError unless the schedules that two mixtures were made with are equal."
+    if was == now: return
+    if was['names'] != now['names'] and {*was['names']} == {*now['names']}:
+        raise ValueError("the state was taken with weights in the order "
+                         f"{', '.join(was['names'])}; give them in that order")
+    raise ValueError("the state was taken with another schedule than this mixture was made with. "
+                     "Make it with the same weights, or allow changed='schedule' to follow the new "
+                     "ones")
+
 _STATE = 'step', 'served', 'origin', 'rows', 'base', 'origin_served', 'schedule', 'sources'
 
 @patch
@@ -784,10 +794,8 @@ def _check_state(self:Mixture, state, changed):
     was, now = state['sources'], self._contents()
     for name in {**was, **now}:
         _check_source(name, was.get(name), now.get(name), changed)
-    if state.get('given', self._given) != self._given and not changed & {'schedule', 'sources'}:
-        raise ValueError("the state was taken with another schedule than this mixture was made "
-                         "with. Make it with the same weights, or allow changed='schedule' to "
-                         "follow the new ones")
+    if not changed & {'schedule', 'sources'}:
+        _check_given(state.get('given', self._given), self._given)
 
 # %% ../../nbs/data/10_mixture.ipynb #124ab209
 def _new_progress(was, state, steps):
