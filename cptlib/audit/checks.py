@@ -70,8 +70,8 @@ def check_twice(
 
     An epoch is one pass over the loader. With a mixture that is a number of steps, however often
     its sources are read meanwhile. So this does not see a row that comes again in a later pass
-    before its source begins anew. In one pass it cannot tell a fault from a source that began anew. With
-    `repeats=True`, for sources that may begin anew, it does not judge.
+    before its source begins anew. In one pass it cannot tell a fault from a source that began anew.
+    With `repeats=True`, for sources that may begin anew, it does not judge.
     """
     name = 'served twice'
     if not record.epochs: return _unseen(name, 'no batch was seen')

@@ -17,7 +17,8 @@ from fastai.callback.schedule import ParamScheduler
 from fastcore.basics import patch, store_attr
 from fastcore.foundation import L
 
-from .core import LeanCallback, compact_logs, first_callback, plain_logs
+from .core import LeanCallback, compact_logs, first_callback
+from .core import of_first_process, plain_logs
 from .state import (changed_settings, load_training_state, refuse_fixed,
                                    run_settings, saving, training_state, use_settings)
 from .store import Store, checkpoint_folders, read_plain, snapshot
@@ -189,9 +190,7 @@ def _is_late(self:Checkpoint):
     late = time.monotonic() - self._time >= 60*(self.minutes or np.inf)
     if self.mixture.world == 1: return late
     if not self.minutes or self.mixture.step % 32: return False
-    answer = [late]
-    dist.broadcast_object_list(answer)
-    return answer[0]
+    return of_first_process(late, self.mixture.world)
 
 @patch
 def _valid_loss(self:Checkpoint):

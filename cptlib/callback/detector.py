@@ -32,6 +32,10 @@ from ..models.metrics import logits_of, rowwise_loss, token_losses
 # %% ../../nbs/callback/03_detector.ipynb #fad517a9
 _OF_STREAM = 'series', 'starts', 'flags', 'at', 'epoch', 'pairs' # what a state has of each stream
 
+def _both_tests(measured, paired, flags):
+    "The boundaries of mean losses, with what the paired test found at each of them."
+    return [with_pairs(*found) for found in zip(measured, paired, flags, strict=True)]
+
 class FollowedStream:
     "The losses and epochs of one stream, and the tests at its epoch boundaries."
     def __init__(self,
@@ -51,8 +55,7 @@ class FollowedStream:
     @property
     def boundaries(self)->list: # of `Boundary`
         "All boundaries so far, measured but not judged: with pairs, or else from mean losses."
-        found = zip(self.online.boundaries, self.pairs.jumps, self.flags, strict=True)
-        return [with_pairs(*of_boundary) for of_boundary in found]
+        return _both_tests(self.online.boundaries, self.pairs.jumps, self.flags)
 
     def _begin_epoch(self, flags):
         self.online.boundary(repeats=1., flags=flags)
@@ -105,8 +108,7 @@ def add(self:FollowedStream,
     if latest is None: return
     paired = self.pairs.now(self.pairs.before.n) # as if this epoch had the length of the last one
     latest = with_pairs(latest, paired, self.flags[-1])
-    passed = zip(self.online.passed, self.pairs.passed, self.flags[:-1], strict=True)
-    passed = [with_pairs(*of_boundary) for of_boundary in passed]
+    passed = _both_tests(self.online.passed, self.pairs.passed, self.flags[:-1])
     return judge_latest([*passed, latest], self.alpha/self.streams)
 
 # %% ../../nbs/callback/03_detector.ipynb #dcdfc3ba

@@ -19,7 +19,7 @@ from fastai.callback.schedule import ParamScheduler
 from fastcore.basics import GetAttr, patch, store_attr
 
 from .checkpoint import Checkpoint
-from .core import Event, LeanCallback, announce
+from .core import Event, LeanCallback, announce, of_first_process
 from .state import load_training_state, saving, training_state
 from .store import read_snapshot, restore, snapshot, step_of
 from ..data.mixture import Mixture
@@ -411,9 +411,8 @@ def _on_disk(self:StateCopies, step, stores, since, world):
     "Do the same as `before`, from the checkpoints in `stores`."
     for store in stores:
         store.wait()
-        shared = [store.names()]
-        if world > 1: dist.broadcast_object_list(shared) # of the process that writes
-        names = [name for name in shared[0] if step_of(name) >= since]
+        there = of_first_process(store.names(), world) # it is the one that writes
+        names = [name for name in there if step_of(name) >= since]
         if not names: continue
         name = names[_index_before([step_of(name) for name in names], step)]
         return step_of(name), read_snapshot(store.path/name)[0]

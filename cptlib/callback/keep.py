@@ -22,7 +22,7 @@ from .steps import refuse_accumulation
 from ..data.loader import evenly, read_rows
 from ..data.text import as_number
 from ..models.check import check_continues, evaluating, model_vocabulary
-from ..models.metrics import logits_of
+from ..models.metrics import logits_of, sums_at
 from ..models.self_replay import Predictions
 
 # %% ../../nbs/callback/19_keep.ipynb #cef7afdf
@@ -132,8 +132,7 @@ class KeepPredictions(LeanCallback):
         mixture = self.find_mixture()
         names = [_source_name(p, mixture) for p in self.predictions]
         self.known = {mixture.names.index(n): p for n, p in zip(names, self.predictions)}
-        device = next(self.model.parameters()).device
-        if device.type == 'mps': device = 'cpu' # Apple's GPUs know no float64
+        device = sums_at(next(self.model.parameters()).device)
         self.sums = torch.zeros(2, dtype=torch.float64, device=device)
         refuse_accumulation(self)
         for source, predictions in self.known.items():

@@ -15,12 +15,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import torch
-import torch.distributed as dist
 from fastcore.basics import patch, store_attr
 
 from .control import PrimalDual, Seen, bounded, combined, filtered
 from .control import repetition_caps, two_views, wander
-from .core import LeanCallback
+from .core import LeanCallback, of_first_process
 from ..data.history import History
 from ..data.loader import ValidLoader, evenly, read_rows
 from ..data.schedule import COLORS
@@ -257,15 +256,8 @@ def _mean_targets(self:Retain, i):
 def _measure(self:Retain, slots):
     "Measure accuracy and loss on these slots of each pool, [2, watched sources, slots]."
     figures = [self._measure_source(i, slots) for i in range(len(self.watched))]
-    return self._of_first_process(np.stack(figures, axis=1))
-
-@patch
-def _of_first_process(self:Retain, figures):
-    "Return the figures of the first process: from its own, each could move the weights elsewhere."
-    if self.mixture.world == 1: return figures
-    shared = [figures]
-    dist.broadcast_object_list(shared)
-    return shared[0]
+    # of the first process: from its own, each could move the weights elsewhere
+    return of_first_process(np.stack(figures, axis=1), self.mixture.world)
 
 _AT_ONCE = 16 # rows in a forward pass of a look
 

@@ -209,9 +209,11 @@ def _medians_differ(before, after):
     noise = 1.25*sd*np.sqrt(1/len(before) + 1/len(after)) # of the difference of two medians
     return bool(_moves(low, high) and abs(high - low) > 3*noise)
 
-def _finite(values):
-    "Leave out the steps with a value that is NaN or infinite."
-    return values[np.isfinite(values).reshape(len(values), -1).all(1)]
+def _is_known(values):
+    "Tell for each step whether no value is NaN or infinite."
+    return np.isfinite(values).reshape(len(values), -1).all(1)
+
+def _finite(values): return values[_is_known(values)]
 
 def _is_number(values): return values.dtype.kind in 'fiu'
 
@@ -288,7 +290,7 @@ def context_flags(
 # %% ../../nbs/clunk/01_confounds.ipynb #9d7e3537
 def _of_epochs(values, starts):
     "Leave out what is NaN or infinite. Return the values, and the first of each epoch."
-    known = np.isfinite(values).reshape(len(values), -1).all(1)
+    known = _is_known(values)
     known[:starts[0]] = False # epochs before those that were tested
     starts = np.searchsorted(np.flatnonzero(known), starts)
     return values[known], np.unique(starts[starts < known.sum()])

@@ -1168,17 +1168,17 @@ def _testable(number, straddles):
     too_few = np.median(_epoch_sizes(number[keep])) < 2
     return np.ones(len(keep), bool) if too_few else keep
 
-def _whole(table, picked, want):
-    "Tell whether each row with a loss has the column `want`."
+def _all_tell_epoch(table, picked):
+    "Tell whether each row with a loss has an epoch."
     with_loss = table[picked['loss']].present
-    return bool(picked[want]) and np.isfinite(table[picked[want]].values[with_loss]).all()
+    return bool(picked['epoch']) and np.isfinite(table[picked['epoch']].values[with_loss]).all()
 
 def _as_log(file, steps_per_epoch, column, run):
     "Make a `Log` from a `_File`."
     table = _without_summary(_table(file.rows))
     columns = _columns(table, column)
     picked = columns.picked
-    if steps_per_epoch is not None and not _whole(table, picked, 'epoch'):
+    if steps_per_epoch is not None and not _all_tell_epoch(table, picked):
         picked = picked | dict(epoch=None) # no row is left out for what is not needed
     progress = picked['step'] or picked['epoch']
     table, sorted_notes = _sorted(_rising(table, progress), picked['loss'], progress)

@@ -604,8 +604,9 @@ def _reading(name, path, files=()):
         while cause.__cause__: cause = cause.__cause__
         at = isinstance(cause, UnicodeDecodeError) and _not_utf8(files) or path
         reason = ' '.join(str(cause).split())[:200]
-        raise ValueError(f'Source {name!r}: {at} cannot be read, {type(cause).__name__}: {reason}; '
-                         'correct it, or take out the file that is damaged or unlike the others') from e
+        text = (f'Source {name!r}: {at} cannot be read, {type(cause).__name__}: {reason}; '
+                'correct it, or take out the file that is damaged or unlike the others')
+        raise ValueError(text) from e
 
 def _patterns(files):
     "Return what `datasets` takes for exactly these files, even with [ ], * or ? in their names."
@@ -800,8 +801,8 @@ def prepare_dataset(
     """Prepare rows from the texts of a Hugging Face dataset.
 
     A file or folder may hold Parquet, JSON, CSV, Arrow or plain text. Of plain text each line is a
-    document; use `from_texts` if each file is one. Hidden files are left out. Raises ValueError for splits, columns or texts
-    that do not fit, FileExistsError if something else is at `path`.
+    document; use `from_texts` if each file is one. Hidden files are left out. Raises ValueError
+    for splits, columns or texts that do not fit, FileExistsError if something else is at `path`.
     """
     dataset = as_dataset(name, dataset, split)
     columns, dataset = _columns(name, dataset, column, quality)

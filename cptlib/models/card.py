@@ -191,8 +191,8 @@ def _other_model(lm, path, adapted):
     card = path/'README.md'
     is_ours = card.exists() and '\n- cptlib\n' in card.read_text(encoding='utf-8')
     if files and not is_ours:
-        raise ValueError(f'{path} holds an adapter, which would be loaded on top of the whole model; '
-                         f'give another folder, or remove {files[0].name}')
+        raise ValueError(f'{path} holds an adapter, which would be loaded on top of the whole '
+                         f'model; give another folder, or remove {files[0].name}')
     return files
 
 _ADAPTER = 'adapter_config.json', 'adapter_model.safetensors'
