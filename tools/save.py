@@ -9,8 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-ENV = dict(MPLBACKEND='agg', OMP_NUM_THREADS='1', MKL_NUM_THREADS='1',
-    TOKENIZERS_PARALLELISM='false', HF_HUB_OFFLINE='1')
+ENV = dict(MPLBACKEND='agg', TOKENIZERS_PARALLELISM='false', HF_HUB_OFFLINE='1')
 BAR = re.compile(r'\d+(\.\d+)?% \[\d+/\d+|\|█+|█\||it/s\]|s/it\]|\d+%\|')
 PROGRESS_HTML = re.compile(r'<style>\s*/\* Turns off.*?</style>|<div>\s*<progress.*?</div>'
     r'|<progress.*?</progress>', re.S)
@@ -72,13 +71,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('paths', nargs='+', type=lambda p: Path(p).resolve(), help='notebooks')
     parser.add_argument('--flags', default='', help='run cells with these flags too, as in "slow"')
+    parser.add_argument('--threads', default=1, type=int, help='threads that torch may use')
     parser.add_argument('--tidy', action='store_true', help='run nothing, tidy what is saved')
     args = parser.parse_args()
     for path in args.paths:
         if not args.tidy:
             command = [tool('nbdev-test'), str(path), '--save', '--flags', args.flags,
                        '--cell-timeout', '0'] # a real model takes its time
-            done = subprocess.run(command, cwd=ROOT, env={**os.environ, **ENV})
+            threads = dict.fromkeys(('OMP_NUM_THREADS', 'MKL_NUM_THREADS'), str(args.threads))
+            done = subprocess.run(command, cwd=ROOT, env={**os.environ, **ENV, **threads})
             if done.returncode: sys.exit(f'{path.name} failed; nothing was saved')
         subprocess.run([tool('nbdev-clean'), '--fname', str(path)], cwd=ROOT, check=True)
         tidy(path)
