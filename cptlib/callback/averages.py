@@ -82,7 +82,7 @@ class EMA(LeanCallback):
 
     def __init__(self,
         decay:float=.999, # weight of the old average at each step; 1/(1 - decay) steps count
-        validate:bool=True, # put the average into the model at validations?
+        validate:bool=True, # put the average into the model at validations? of several, the first
     ):
         "Raises ValueError unless `decay` is between 0 and 1; in `fit` for sharded weights."
         self.decay = as_number(decay, 'decay', 0, 1, between=True)
@@ -90,8 +90,11 @@ class EMA(LeanCallback):
         self.average, self.n = {}, 0 # {name: float32 tensor}, and steps in it
         self._raw = None # the weights, while the average is in the model
 
+    @property
+    def _all(self): return [cb for cb in self.learn.cbs if isinstance(cb, EMA)]
+
     def before_fit(self):
-        self.leave() # an interrupted validation may have left the average in the model
+        for ema in self._all: ema.leave() # an interrupted validation may have left its average
         if self.rests: return
         saving = first_callback(self.learn.cbs, SaveModelCallback)
         if self.validate and saving:
@@ -115,8 +118,9 @@ class EMA(LeanCallback):
         self.n += 1
 
     def before_validate(self):
-        if self.validate and self.n and not self.rests:
-            self._raw = put_weights(get_model(self.model), self.average)
+        if not self.validate or not self.n or self.rests: return
+        if any(ema._raw is not None for ema in self._all): return # the first one's is in the model
+        self._raw = put_weights(get_model(self.model), self.average)
 
     def after_validate(self): self.leave()
     def after_cancel_validate(self): self.leave()
