@@ -8,6 +8,7 @@ Docs: https://cptlib.github.io/cptlib/clunk/trainer.html.md"""
 __all__ = ['ClunkCallback']
 
 # %% ../../nbs/clunk/06_trainer.ipynb #1776647f
+import math
 from dataclasses import replace
 from typing import NamedTuple
 import numpy as np
@@ -53,9 +54,12 @@ def _loss_of(out):
     return loss.detach().float().sum()
 
 # %% ../../nbs/clunk/06_trainer.ipynb #b5480773
-def _row_losses(logits, labels):
-    "Mean loss of the scored tokens of each row, nats [rows]; NaN for a row without any."
-    losses = [F.cross_entropy(row[:-1].float(), label[1:]) for row, label in zip(logits, labels)]
+def _row_losses(logits, labels, ahead=1):
+    """Mean loss of the scored tokens of each row, nats [rows]; NaN for a row without any.
+
+    Each place predicts the label that many places `ahead`."""
+    pairs = zip(logits, labels[:, ahead:])
+    losses = [F.cross_entropy(row[:len(label)].float(), label) for row, label in pairs]
     return torch.stack(losses)
 
 _FACTORS = 6364136223846793005, 1442695040888963407 # Knuth's; products wrap around in 64 bits
@@ -68,14 +72,30 @@ def _row_ids(tokens, mask=None):
     for shift in 32, 29: mixed = (mixed ^ (mixed >> shift))*_FACTORS[0]
     return (mixed*mask).sum(-1)
 
-def _rows(kwargs, out):
+def _rows(kwargs, out, ahead=1):
     "Row losses and row ids of a forward pass; a pair of None unless it is a language model's."
     tokens, labels = kwargs.get('input_ids'), kwargs.get('labels')
     logits = out.get('logits') if isinstance(out, dict) else None
     known = [x for x in (tokens, labels, logits) if torch.is_tensor(x)]
     if len(known) < 3 or not tokens.shape == labels.shape == logits.shape[:2]: return None, None
     with torch.no_grad():
-        return _row_losses(logits, labels), _row_ids(tokens, kwargs.get('attention_mask'))
+        losses = _row_losses(logits, labels, ahead)
+        return losses, _row_ids(tokens, kwargs.get('attention_mask'))
+
+def _fitting(places, loss, kwargs, out):
+    """Those of `places` ahead at which row losses make up the loss of a forward pass.
+
+    All of them if nothing tells. Waits for the device."""
+    fitting, told = [], kwargs.get('num_items_in_batch')
+    for ahead in places:
+        losses, _ = _rows(kwargs, out, ahead)
+        if losses is None or not loss.isfinite(): return places
+        scored = (kwargs['labels'][:, ahead:] != -100).sum(1)
+        total = (losses*scored)[scored > 0].sum().item()
+        counts = scored.sum().item(), float(0 if told is None else told)
+        if any(math.isclose(total, loss.item()*n, rel_tol=1e-4) for n in counts):
+            fitting.append(ahead)
+    return fitting
 
 # %% ../../nbs/clunk/06_trainer.ipynb #31dd9251
 def _sharing(args, model):
@@ -111,6 +131,7 @@ class ClunkCallback(TrainerCallback):
         self._calls, self._hook = [], None # `_Call`s of the current step
         self._waiting = [] # of steps whose rows are still on the device: losses, ids, new epoch?
         self._begins = False # whether the next step is the first of an epoch
+        self._places = [1, 0] # how many places ahead the label may be that a place predicts
         self._before = 0 # steps before a resume
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
@@ -129,7 +150,9 @@ class ClunkCallback(TrainerCallback):
         loss = _loss_of(out)
         if loss is None: return
         shared = kwargs.get('num_items_in_batch') is not None
-        self._calls.append(_Call(loss, shared, *_shape(args, kwargs), *_rows(kwargs, out)))
+        if len(self._places) > 1: self._places = _fitting(self._places, loss, kwargs, out)
+        rows = _rows(kwargs, out, *self._places) if len(self._places) == 1 else (None, None)
+        self._calls.append(_Call(loss, shared, *_shape(args, kwargs), *rows))
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
         self.lr.append(optimizer.param_groups[0]['lr'])
