@@ -256,7 +256,7 @@ def _from_console(lines):
 # %% ../../nbs/clunk/05_logs.ipynb #5251b4e4
 def _decimal_point(text):
     "Turn a decimal comma into a point."
-    return re.sub(r'^(-?\d+),(\d+)$', r'\1.\2', text.strip())
+    return re.sub(r'^([-+]?\d+),(\d+(?:[eE][-+]?\d+)?)$', r'\1.\2', text.strip())
 
 def _cells(lines, delimiter):
     "Split lines into pairs of a header and its texts; None where a line is too short."
