@@ -794,27 +794,34 @@ def _counted_on(series):
     return series | dict(step=step + np.cumsum(added))
 
 # %% ../../nbs/clunk/05_logs.ipynb #d77316a3
+def _is_resumed(progress, kept, piece, usual):
+    """Tell whether a piece of the steps, which goes back, is of a resumed run and not a second.
+
+    `kept` are the points before, and `usual` is the distance of two points."""
+    first, begin = progress[kept[0]], progress[piece[0]]
+    if begin > first + 2*usual: return True
+    further = progress[piece[-1]] > progress[kept[-1]]
+    return begin > first and further and begin in progress[kept]
+
 def _split_runs(series):
     "Split a series where a second run begins, and drop what a resumed run repeated."
     progress = series.get('step', series.get('epoch'))
     if progress is None: return [series], 0
     progress = np.round(progress, 9)
-    if (np.diff(progress) >= 0).all(): return [series], 0
-    runs, kept, repeated = [], [0], 0
+    back = np.flatnonzero(np.diff(progress) < 0) + 1
+    if not len(back): return [series], 0
     usual = np.median(np.abs(np.diff(progress)))
-    for i in range(1, len(progress)):
-        if progress[i] >= progress[kept[-1]]:
-            kept.append(i)
-            continue
-        start = progress[kept[0]]
-        if progress[i] <= start + 2*usual:
+    kept, *pieces = [piece.tolist() for piece in np.split(np.arange(len(progress)), back)]
+    runs, repeated = [], 0
+    for piece in pieces:
+        if not _is_resumed(progress, kept, piece, usual):
             runs.append(kept)
-            kept = [i]
+            kept = piece
             continue
-        while kept and progress[kept[-1]] >= progress[i]:
+        while progress[kept[-1]] >= progress[piece[0]]:
             kept.pop()
             repeated += 1
-        kept.append(i)
+        kept += piece
     runs.append(kept)
     return [_take(series, np.array(index)) for index in runs], repeated
 
