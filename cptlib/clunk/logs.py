@@ -767,12 +767,33 @@ def _take(series, index):
     "Return the points of a series at `index`."
     return {want: values[index] for want, values in series.items()}
 
+def _rows_per_step(step):
+    "Return the first row and the number of rows of each step; its rows follow each other."
+    first = np.flatnonzero(np.diff(step, prepend=np.nan) != 0)
+    return first, np.diff(np.append(first, len(step)))
+
+def _has_ties(series):
+    "Tell whether rows of the same step follow each other."
+    return 'step' in series and (np.diff(series['step']) == 0).any()
+
+def _told_last(series):
+    """Drop what a resumed run repeated of single steps, a few with twice the usual rows or more.
+
+    Return the series and how often a step was repeated."""
+    if not _has_ties(series): return series, 0
+    first, counts = _rows_per_step(series['step'])
+    usual = int(np.median(counts)) # 1, or one for each micro-batch or process
+    again = counts//usual - 1
+    if (again > 0).sum() > max(3, len(counts)//20): return series, 0
+    begin = np.where(again > 0, first + counts - usual, first)
+    last = np.arange(counts.sum()) >= np.repeat(begin, counts)
+    return _take(series, last), int(again.sum())
+
 def _averaged(series):
     "Average rows of the same step that follow each other. Return the series and a note or None."
-    step = series.get('step')
-    if step is None or not (np.diff(step) == 0).any(): return series, None
-    first = np.flatnonzero(np.diff(step, prepend=np.nan) != 0)
-    counts = np.diff(np.append(first, len(step)))
+    if not _has_ties(series): return series, None
+    step = series['step']
+    first, counts = _rows_per_step(step)
     out = {want: np.add.reduceat(values, first)/counts for want, values in series.items()}
     if 'row' in series: out['row'] = series['row'][first]
     return out, (f'Rows of the same step (up to {int(counts.max())}) were averaged: '
@@ -851,8 +872,10 @@ def _points(table, picked, run=None):
     "Return the `_Points` of one run."
     series = _series(table, picked)
     of_untold = _about_untold(table, picked, series)
+    series, single = _told_last(series)
     series, of_averages = _averaged(series)
-    runs, repeated = _split_runs(_counted_on(series))
+    runs, several = _split_runs(_counted_on(series))
+    repeated = single + several
     points, rows, of_runs = _choose_run(runs, run)
     notes = [note for note in (of_untold, of_averages, of_runs) if note]
     if repeated:
