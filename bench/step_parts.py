@@ -2,7 +2,7 @@
 
 A model with the shape of SmolLM2-135M and random weights trains in a Learner, with all callbacks
 that `cpt_learner` adds. At each event one callback notes the time before all others, and one after
-them. What lies between two events is the work of the Learner, and what lies within one is callbacks.
+them. What lies between two events is the work of the Learner, and within one lie the callbacks.
 The first steps are not counted. Other sizes and settings are as in `bench/trainer.py`.
 """
 import argparse, json, os, sys, tempfile, time
@@ -75,7 +75,8 @@ def main():
     add('--lora', action='store_true')
     add('--threads', type=int, default=os.cpu_count())
     add('--out', type=Path, default=Path('bench/results/step_parts.json'))
-    a = SimpleNamespace(**vars(parser.parse_args()), model='gpt2', device='cpu', bf16=False, arms=())
+    given = vars(parser.parse_args())
+    a = SimpleNamespace(**given, model='gpt2', device='cpu', bf16=False, arms=())
     torch.set_num_threads(a.threads)
     found = json.loads(a.out.read_text()) if a.out.exists() else {}
     with tempfile.TemporaryDirectory() as a.tmp: result = measure(a)
