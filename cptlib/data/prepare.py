@@ -586,6 +586,36 @@ def _has_configs(folder):
     texts = [c.read_text(encoding='utf-8', errors='replace') for c in cards if c.is_file()]
     return any(re.search('^configs:', text, re.MULTILINE) for text in texts)
 
+# %% ../../nbs/data/04_prepare.ipynb #8a5b6b4c
+_SEPARATORS = ',\t;|' # of CSV; the first of them that a header holds is taken
+_INDEX = '__index_level_0__' # the column in which pandas keeps an index without a name
+
+def _header(file):
+    "Return the first line of a CSV file that is not empty, or nothing if it is not UTF-8."
+    from fsspec.implementations.local import LocalFileSystem
+    how = dict(compression='infer', encoding='utf-8-sig')
+    with LocalFileSystem().open(str(file), 'r', **how) as lines:
+        try: return next((line for line in lines if line.strip()), '')
+        except UnicodeDecodeError: return '' # `datasets` says what is wrong with it
+
+def _separator(files):
+    "Return what separates the fields of CSV files. Raises ValueError if they differ in it."
+    found = {}
+    for file in files:
+        names = re.sub('"[^"]*"', '', _header(file))
+        found[next((s for s in _SEPARATORS if s in names), ',')] = file
+    if len(found) == 1: return next(iter(found))
+    kinds = ' and '.join(f'{separator!r} in {file.name}' for separator, file in found.items())
+    raise ValueError(f'its fields are separated by {kinds}')
+
+def _check_fields(name, path, files, data):
+    "Raises ValueError if rows of CSV files have more fields than names: the first would be lost."
+    parts = data.values() if hasattr(data, 'keys') else [data]
+    if not any(_INDEX in part.column_names for part in parts): return
+    if any(_INDEX in _header(file) for file in files): return # a column that was saved
+    raise ValueError(f'Source {name!r}: {path} has rows with more fields than the first line has '
+                     'names; put texts that hold the separator into double quotes')
+
 # %% ../../nbs/data/04_prepare.ipynb #bc9c2be2
 def _not_utf8(files):
     "Return the first file of plain text that is not UTF-8, or None."
@@ -616,12 +646,18 @@ def _has_mark(file):
     "Does a file begin with the byte order mark of UTF-8?"
     with open(file, 'rb') as f: return f.read(3) == codecs.BOM_UTF8
 
+def _options(builder, files):
+    "Return what `datasets` must be told to read files of one kind."
+    if builder == 'text' and any(map(_has_mark, files)):
+        return dict(encoding='utf-8-sig') # reads text without a mark as well
+    separator = _separator(files) if builder == 'csv' else ','
+    return {} if separator == ',' else dict(sep=separator)
+
 def _read_files(builder, files):
     "Read files of one kind, all of them."
     from datasets import load_dataset
-    is_marked = builder == 'text' and any(map(_has_mark, files))
-    encoding = dict(encoding='utf-8-sig') if is_marked else {} # reads text without a mark as well
-    return load_dataset(builder, data_files=_patterns(files), split='train', **encoding)
+    data_files = _patterns(files)
+    return load_dataset(builder, data_files=data_files, split='train', **_options(builder, files))
 
 def _sees(folder, splits):
     "Does `datasets` see at least these files of each split when it is given the folder?"
@@ -641,8 +677,10 @@ def _read_folder(name, folder, builder, files, split):
     with _reading(name, folder): splits = _split_files(folder, files)
     _check_left(name, folder, files, splits, split)
     with _reading(name, folder):
-        if _sees(folder, splits): return load_dataset(str(folder))
-        return load_dataset(builder, data_files={s: _patterns(splits[s]) for s in splits})
+        options = _options(builder, list(itertools.chain(*splits.values())))
+        if not options and _sees(folder, splits): return load_dataset(str(folder))
+        data_files = {s: _patterns(splits[s]) for s in splits}
+        return load_dataset(builder, data_files=data_files, **options)
 
 # %% ../../nbs/data/04_prepare.ipynb #1ddb1755
 def _from_disk(name, path, split=None):
@@ -669,8 +707,11 @@ def _from_disk(name, path, split=None):
     if empty and builder in _NEVER_EMPTY:
         raise ValueError(f'Source {name!r}: the file {empty[0]} is empty; write it again, or take '
                          'it out of the folder')
-    if path.is_dir(): return _read_folder(name, path, builder, fitting, split)
-    with _reading(name, path): return _read_files(builder, fitting)
+    if path.is_dir(): data = _read_folder(name, path, builder, fitting, split)
+    else:
+        with _reading(name, path): data = _read_files(builder, fitting)
+    if builder == 'csv': _check_fields(name, path, fitting, data)
+    return data
 
 # %% ../../nbs/data/04_prepare.ipynb #126a9d62
 def _check_splits(name, splits):
@@ -725,16 +766,24 @@ def _mean_length(rows, column):
     found = [t for t in texts if isinstance(t, (str, bytes))]
     return sum(map(len, found))/len(texts) if 2*len(found) > len(texts) else 0.
 
+def _check_one(name, column):
+    "Raises ValueError if the only column looks like a line of CSV with another separator."
+    separator = next((s for s in _SEPARATORS if s in str(column)), None)
+    if separator is None: return
+    raise ValueError(f'Source {name!r}: the only column is {column!r}; if it is CSV, give sep='
+                     f'{separator!r} to datasets.load_dataset, and else column={column!r}')
+
 def text_column(
     name:str, # name of the source, in errors
     rows:list, # a few rows: dictionaries
 )->str:
     """Find the column that holds the texts.
 
-    Raises ValueError if the rows are not dictionaries, and if they hold chats, or no text.
+    Raises ValueError if the rows are not dictionaries, if they hold chats or no text, and if their
+    only column looks like several.
     """
     for i, row in enumerate(rows): _check_row(name, i, row)
-    columns = list(dict.fromkeys(c for row in rows for c in row))
+    columns = list(dict.fromkeys(c for row in rows for c in row if c != _INDEX))
     if not columns or any(isinstance(row.get('text'), (str, bytes)) for row in rows): return 'text'
     lengths = {c: _mean_length(rows, c) for c in columns}
     for form in _CHATS:
@@ -746,6 +795,7 @@ def text_column(
         raise ValueError(f'Source {name!r}: no column holds text, only {kinds}; give a dataset '
                          'with a column of strings')
     best = max(lengths, key=lengths.get)
+    if len(columns) == 1: _check_one(name, best)
     others = [c for c in columns if lengths[c] and c != best]
     if others:
         warnings.warn(f'Source {name!r}: the texts are taken from column {best!r}, which has the '
@@ -800,9 +850,10 @@ def prepare_dataset(
 )->dict: # description of the source
     """Prepare rows from the texts of a Hugging Face dataset.
 
-    A file or folder may hold Parquet, JSON, CSV, Arrow or plain text. Of plain text each line is a
-    document; use `from_texts` if each file is one. Hidden files are left out. Raises ValueError
-    for splits, columns or texts that do not fit, FileExistsError if something else is at `path`.
+    A file or folder may hold Parquet, JSON, CSV, Arrow or plain text. What separates the fields of
+    CSV is found in its first line. Of plain text each line is a document; use `from_texts` if each
+    file is one. Hidden files are left out. Raises ValueError for splits, columns or texts that do
+    not fit, FileExistsError if something else is at `path`.
     """
     dataset = as_dataset(name, dataset, split)
     columns, dataset = _columns(name, dataset, column, quality)
