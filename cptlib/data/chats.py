@@ -54,6 +54,15 @@ def _text_of(content):
     if not all(isinstance(text, str) for text in texts): raise BadChat('content of mixed types')
     return _checked(''.join(texts))
 
+def _check_calls(calls):
+    "Raises BadChat for anything but a list of tool calls, which are dictionaries."
+    if not isinstance(calls, (list, tuple)):
+        raise BadChat(f'tool calls of type {type(calls).__name__}')
+    for call in calls:
+        function = call.get('function', call) if isinstance(call, dict) else call
+        if not isinstance(function, dict):
+            raise BadChat(f'a tool call of type {type(function).__name__}')
+
 def _message(m):
     "Return a message with the usual names of keys and roles."
     if not isinstance(m, dict): raise BadChat(f'a message of type {type(m).__name__}')
@@ -61,6 +70,7 @@ def _message(m):
     if not isinstance(role, str): raise BadChat('a message without a role')
     rest = {k: v for k, v in m.items() if k not in ('role', 'from', 'value', 'content')}
     rest = {k: v for k, v in rest.items() if v is not None} # datasets fill columns with None
+    _check_calls(rest.get('tool_calls', []))
     content = _text_of(m.get('content', m.get('value')))
     return dict(role=_ROLES.get(role, role), content=content) | rest
 
@@ -221,6 +231,26 @@ def _piece_by_piece(tok, parts):
     target = [np.full(len(i), part.target) for i, part in zip(ids, parts)]
     return Rendered(np.concatenate(ids), np.concatenate(target))
 
+# %% ../../nbs/data/12_chats.ipynb #956a618a
+def _renamed(call, name):
+    "Return a tool call of a function with another name."
+    if 'function' not in call: return call | dict(name=name)
+    return call | dict(function=call['function'] | dict(name=name))
+
+@patch
+def _check_calls(self:ChatTemplate, messages):
+    "Raises BadChat for tool calls that the template does not render."
+    names, others = [], []
+    for m in messages:
+        calls = m.get('tool_calls') or []
+        own = [f'function_{len(names) + i}_of_a_chat' for i in range(len(calls))]
+        names += own
+        others.append(m | dict(tool_calls=list(map(_renamed, calls, own))) if calls else m)
+    if not names: return
+    text = self.text(others)
+    if not all(name in text for name in names):
+        raise BadChat('tool calls that the template does not render')
+
 # %% ../../nbs/data/12_chats.ipynb #47a7d60e
 @patch
 def _marked(self:ChatTemplate, messages):
@@ -276,6 +306,7 @@ def __call__(self:ChatTemplate,
     messages:list, # from `as_messages`
 )->Rendered:
     "Render a conversation as token ids with their targets. Raises BadChat if that is impossible."
+    self._check_calls(messages)
     r = self._framed(self._raw(messages))
     if self.loss_on == 'all': return Rendered(r.ids, np.arange(len(r.ids)) > 0)
     if not r.target.any(): raise BadChat('no answer in what the template renders')
@@ -354,6 +385,7 @@ _WAYS_OUT = { # words in a reason -> what to do
     'system message': 'join them into one, at the beginning',
     'in a row': 'join the turns of one speaker',
     'before the user': 'begin with the question, or with a system message',
+    'tool calls that': 'give a template that renders them, or write them into the content',
     'no assistant turn': 'add an answer, or train on it as text with Source.from_texts',
     'an empty': 'fill it in, or cut the conversation before it',
     'template refuses': 'give another template, or correct the conversation',
