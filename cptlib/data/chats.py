@@ -567,6 +567,13 @@ def _write_chats(folder, name, records, template, row_len, too_long, apart):
                  chat=dict(template=template.template, end=template.answer_end()))
     return meta, read.digest.hexdigest()
 
+def _without_nulls(value, inside=False):
+    "Remove nulls inside of tool calls: Arrow gives each dictionary the keys of all others."
+    if isinstance(value, (list, tuple)): return [_without_nulls(v, inside) for v in value]
+    if not isinstance(value, dict): return value
+    return {k: _without_nulls(v, inside or k == 'tool_calls') for k, v in value.items()
+            if v is not None or not inside}
+
 def _conversations(name, chats, split):
     """Find the conversations in what was given, to read them twice.
 
@@ -578,6 +585,7 @@ def _conversations(name, chats, split):
     elif has_keys or not hasattr(chats, '__iter__'):
         raise ValueError(f'Source {name!r}: {type(chats).__name__} holds no conversations; give a '
                          'list of them, a dataset, or a file')
+    if hasattr(chats, 'features'): return as_dataset(name, partial(map, _without_nulls, chats))
     return list(chats) if iter(chats) is chats else chats
 
 @patch(cls_method=True)
