@@ -124,12 +124,19 @@ def _check_order(roles):
             raise BadChat(f'two {role} turns in a row')
         before = role
 
+def _weights(messages):
+    "Return the weight of each answer. Raises BadChat for any but 0 and 1."
+    weights = [m.get('weight', 1) for m in messages if m['role'] == 'assistant']
+    if any(weight not in (0, 1) for weight in weights): raise BadChat('a weight that is not 0 or 1')
+    return weights
+
 def check_messages(
     messages:list, # from `as_messages`
 ):
     "Raises BadChat, with the reason, for a conversation that cannot be trained on."
     roles = [m['role'] for m in messages]
     if 'assistant' not in roles: raise BadChat('no assistant turn')
+    if not any(_weights(messages)): raise BadChat('no assistant turn with the weight 1')
     _check_order(roles)
     for m in messages:
         says = (m['content'] or '').strip()
@@ -251,6 +258,16 @@ def _check_calls(self:ChatTemplate, messages):
     if not all(name in text for name in names):
         raise BadChat('tool calls that the template does not render')
 
+# %% ../../nbs/data/12_chats.ipynb #70603029
+def _learned(r, messages):
+    "Keep the targets of answers with the weight 1. Raises BadChat if one is in several parts."
+    weights = _weights(messages)
+    if all(weights): return r
+    number = np.diff(r.target.astype(int), prepend=0).clip(0).cumsum() # of the answer, from 1
+    if number.max(initial=0) != len(weights):
+        raise BadChat('weights, and answers that are not marked in one piece each')
+    return Rendered(r.ids, r.target & np.array([0, *weights], bool)[number])
+
 # %% ../../nbs/data/12_chats.ipynb #47a7d60e
 @patch
 def _marked(self:ChatTemplate, messages):
@@ -309,6 +326,7 @@ def __call__(self:ChatTemplate,
     self._check_calls(messages)
     r = self._framed(self._raw(messages))
     if self.loss_on == 'all': return Rendered(r.ids, np.arange(len(r.ids)) > 0)
+    r = _learned(r, messages)
     if not r.target.any(): raise BadChat('no answer in what the template renders')
     if self.loss_on == 'assistant': return r
     gaps = np.flatnonzero(np.diff(r.target.astype(int)) == 1) # before each answer
@@ -351,7 +369,8 @@ TOO_LONG = 'turns', 'end', 'drop', 'refuse'
 def _first_turns(template, messages, size):
     "Return the longest beginning that ends with an answer and fits into `size` tokens."
     for stop in range(len(messages) - 1, 0, -1):
-        if messages[stop - 1]['role'] != 'assistant': continue
+        last = messages[stop - 1]
+        if last['role'] != 'assistant' or not last.get('weight', 1): continue
         r = template(messages[:stop])
         if len(r.ids) <= size: return r
     raise BadChat('its first answer does not fit into a row')
@@ -386,6 +405,8 @@ _WAYS_OUT = { # words in a reason -> what to do
     'in a row': 'join the turns of one speaker',
     'before the user': 'begin with the question, or with a system message',
     'tool calls that': 'give a template that renders them, or write them into the content',
+    'in one piece': 'put each answer into one generation block of the template',
+    'weight': 'give answers to learn the weight 1, and others 0',
     'no assistant turn': 'add an answer, or train on it as text with Source.from_texts',
     'an empty': 'fill it in, or cut the conversation before it',
     'template refuses': 'give another template, or correct the conversation',
