@@ -182,6 +182,7 @@ class ChatTemplate:
         self.template = template or _own_template(self.tok.tok) or CHATML
         self.marks_answers = '{% generation' in self.template.replace('{%-', '{%')
         self.doubled = False # whether the last conversation began with two BOS
+        self.open_ended = False # whether no control token ended its last answer
 
     def text(self,
         messages:list, # from `as_messages`
@@ -306,7 +307,8 @@ def _framed(self:ChatTemplate, r):
     follows = np.append(False, target[:-1]) & ~target # the token after an answer
     target = target | (follows & (ids == end)) # some templates leave it outside of their marks
     last = int(ids[target][-1]) if target.any() else end
-    if end is not None and last not in self._controls:
+    self.open_ended = end is not None and last not in self._controls
+    if self.open_ended:
         at = np.flatnonzero(target)[-1] + 1
         ids, target = np.insert(ids, at, end), np.insert(target, at, True)
     return Rendered(ids, target)
@@ -433,6 +435,7 @@ class _Counts:
         self.tokens, self.targets = 0, 0 # tokens that could be targets, and those that are
         self.compared, self.differ = 0, [] # conversations; what the first that differ say
         self.doubled = 0 # conversations that began with two BOS
+        self.open_ended = 0 # conversations with answers without an end, before the last
         self.tools = 0 # conversations with tools beside their messages
         self.controls = Counter() # control token -> messages that it is written out in
 
@@ -444,6 +447,8 @@ class _Counts:
     def note(self, template, record, messages):
         "Count what to warn about in a conversation that was rendered."
         self.doubled += template.doubled
+        answers = sum(m['role'] == 'assistant' for m in messages)
+        self.open_ended += template.open_ended and template.loss_on != 'last' and answers > 1
         self.tools += isinstance(record, dict) and bool(record.get('tools'))
         if template.tok.special == 'control': return # they are meant
         tokens = template.tok.control_tokens.values()
@@ -487,7 +492,12 @@ class _Counts:
                           'some rows, and check the template and loss_on')
 
     def _tell_of_contents(self):
-        "Warn about tools that are not rendered, and about control tokens inside of messages."
+        "Warn about answers without an end, tools not rendered, and written control tokens."
+        if self.open_ended:
+            warnings.warn(f'Source {self.name!r}: no control token ends the answers of the '
+                          f'template, so in {self.open_ended:,} of {self.seen:,} conversations '
+                          'only the last answer has an end to learn; write one behind each answer '
+                          'in the template, such as {{ eos_token }}')
         if self.tools:
             warnings.warn(f'Source {self.name!r}: {self.tools:,} of {self.seen:,} conversations '
                           'have tools beside their messages, which are not rendered; write them '
