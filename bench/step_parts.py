@@ -11,9 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, torch
 from cptlib.callback.core import LeanCallback
-from cptlib.learner import cpt_learner
-from cptlib.models.pretrained import CausalLM
-from trainer import SIZES, machine, make_mixture, make_model
+from trainer import SIZES, cptlib_learner, machine
 
 EVENTS = ('before_batch', 'after_pred', 'after_loss', 'before_backward', 'after_backward',
           'before_step', 'after_step', 'after_batch')
@@ -53,11 +51,8 @@ def parts_of(first, last):
 
 def measure(a):
     "Quartiles of each part, milliseconds, and the median of the whole step."
-    model = CausalLM(make_model(a))
-    mixture, sources = make_mixture(a)
     first, last = Clock(-10_000), Clock(10_000)
-    learn = cpt_learner(model, mixture, sources, every=a.steps, rows=1, lr=1e-4, bf16=a.bf16,
-                        device=torch.device(a.device), cbs=[first, last])
+    learn = cptlib_learner(a, [first, last])
     with learn.quietly(): learn.fit(1, lr=1e-4)
     parts = parts_of(first, last)
     step = sum(parts.values())
@@ -76,7 +71,7 @@ def main():
     add('--threads', type=int, default=os.cpu_count())
     add('--out', type=Path, default=Path('bench/results/step_parts.json'))
     given = vars(parser.parse_args())
-    a = SimpleNamespace(**given, model='gpt2', device='cpu', bf16=False, arms=())
+    a = SimpleNamespace(**given, model='gpt2', device='cpu', bf16=False, compile=False, arms=())
     torch.set_num_threads(a.threads)
     found = json.loads(a.out.read_text()) if a.out.exists() else {}
     with tempfile.TemporaryDirectory() as a.tmp: result = measure(a)

@@ -207,11 +207,20 @@ def run_sft(a, clock):
                       callbacks=[ticking(clock)])
     return float(trainer.train().training_loss)
 
+def cptlib_learner(a, cbs):
+    "What `cpt_learner` makes of the model and the mixture, with these callbacks beside its own."
+    import torch
+    from cptlib.learner import cpt_learner
+    from cptlib.models.pretrained import CausalLM
+    model = CausalLM(make_model(a))
+    mixture, sources = make_mixture(a)
+    if a.compile: model.model = torch.compile(model.model)
+    return cpt_learner(model, mixture, sources, every=a.steps, rows=1, lr=1e-4, bf16=a.bf16,
+                       device=torch.device(a.device), cbs=cbs)
+
 def run_cptlib(a, clock):
     import torch
     from cptlib.callback.core import LeanCallback
-    from cptlib.learner import cpt_learner
-    from cptlib.models.pretrained import CausalLM
 
     class Tick(LeanCallback):
         order, run_valid = 99, False # after everything else
@@ -220,12 +229,8 @@ def run_cptlib(a, clock):
             self.total += self.loss.detach()
             clock.tick()
 
-    model, tick = CausalLM(make_model(a)), Tick()
-    mixture, sources = make_mixture(a)
-    if a.compile: model.model = torch.compile(model.model)
-    learn = cpt_learner(
-        model, mixture, sources, every=a.steps, rows=1, lr=1e-4, bf16=a.bf16,
-        device=torch.device(a.device), cbs=[tick])
+    tick = Tick()
+    learn = cptlib_learner(a, [tick])
     with learn.quietly(): learn.fit(1, lr=1e-4)
     return float(tick.total/a.steps)
 
@@ -274,7 +279,7 @@ def spread(runs, key):
     return [float(v) for v in np.quantile([run[key] for run in runs], [0, .5, 1])]
 
 def summary(a, size, runs):
-    parameters = runs['PyTorch'][0]['parameters']
+    parameters = runs[a.arms[0]][0]['parameters']
     losses = {arm: runs[arm][0]['loss'] for arm in a.arms}
     if max(losses.values()) - min(losses.values()) > (.02 if a.bf16 else 1e-3):
         raise SystemExit(f'the losses differ, so this is not a comparison: {losses}')

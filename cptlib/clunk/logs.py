@@ -763,6 +763,7 @@ def _sorted(table, loss, progress):
     table = {name: _Column(*(part[order] for part in column)) for name, column in table.items()}
     return table, [f'The rows were not in the order of {progress!r}, so we sorted them.']
 
+# %% ../../nbs/clunk/05_logs.ipynb #08be8109
 def _take(series, index):
     "Return the points of a series at `index`."
     return {want: values[index] for want, values in series.items()}
@@ -846,6 +847,7 @@ def _split_runs(series):
     runs.append(kept)
     return [_take(series, np.array(index)) for index in runs], repeated
 
+# %% ../../nbs/clunk/05_logs.ipynb #b9bb7b75
 def _choose_run(runs, run):
     """Return the series of one run, its rows in the log as a slice, and a note or None.
 

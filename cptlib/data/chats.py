@@ -54,10 +54,14 @@ def _text_of(content):
     if not all(isinstance(text, str) for text in texts): raise BadChat('content of mixed types')
     return _checked(''.join(texts))
 
+def _check_list(found, what='messages'):
+    "Raises BadChat for anything but a list."
+    if not isinstance(found, (list, tuple)):
+        raise BadChat(f'{what} of type {type(found).__name__}')
+
 def _check_calls(calls):
     "Raises BadChat for anything but a list of tool calls, which are dictionaries."
-    if not isinstance(calls, (list, tuple)):
-        raise BadChat(f'tool calls of type {type(calls).__name__}')
+    _check_list(calls, 'tool calls')
     for call in calls:
         function = call.get('function', call) if isinstance(call, dict) else call
         if not isinstance(function, dict):
@@ -74,6 +78,7 @@ def _message(m):
     content = _text_of(m.get('content', m.get('value')))
     return dict(role=_ROLES.get(role, role), content=content) | rest
 
+# %% ../../nbs/data/12_chats.ipynb #a0ebba07
 def _prompt_completion(prompt, completion):
     "Make messages of a prompt and its completion."
     def several(x, role): return [dict(role=role, content=x)] if isinstance(x, str) else x
@@ -81,11 +86,6 @@ def _prompt_completion(prompt, completion):
     both = several(prompt, 'user'), several(completion, 'assistant')
     for part in both: _check_list(part)
     return [*both[0], *both[1]]
-
-def _check_list(messages):
-    "Raises BadChat for anything but a list of messages."
-    if not isinstance(messages, (list, tuple)):
-        raise BadChat(f'messages of type {type(messages).__name__}')
 
 def _with_system(record, messages):
     "Put a system message that stands beside the messages of a record before them."
@@ -246,7 +246,7 @@ def _renamed(call, name):
     return call | dict(function=call['function'] | dict(name=name))
 
 @patch
-def _check_calls(self:ChatTemplate, messages):
+def _check_rendered(self:ChatTemplate, messages):
     "Raises BadChat for tool calls that the template does not render."
     names, others = [], []
     for m in messages:
@@ -325,7 +325,7 @@ def __call__(self:ChatTemplate,
     messages:list, # from `as_messages`
 )->Rendered:
     "Render a conversation as token ids with their targets. Raises BadChat if that is impossible."
-    self._check_calls(messages)
+    self._check_rendered(messages)
     r = self._framed(self._raw(messages))
     if self.loss_on == 'all': return Rendered(r.ids, np.arange(len(r.ids)) > 0)
     r = _learned(r, messages)
