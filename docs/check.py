@@ -12,9 +12,10 @@ import argparse, functools, os, re, shutil, subprocess, sys, threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import quote, unquote, urldefrag
+from urllib.parse import unquote, urldefrag
 from axe_playwright_python import __file__ as axe_home
 from playwright.sync_api import sync_playwright
+from contents import WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
 VIEWS = {
@@ -155,50 +156,34 @@ def broken_links(site):
                 wrong.add(f'{name}: {ref}: no such place')
     return sorted(wrong)
 
-QUERIES = { # what people type -> the page that they should find first
-    'catastrophic forgetting': 'tutorials/replay', 'forgetting': 'tutorials/replay',
-    'how much replay': 'tutorials/replay', 'overfitting': 'tutorials/clunk',
-    'loss drops every epoch': 'tutorials/clunk', 'stairs': 'tutorials/clunk',
-    'clunk': 'tutorials/clunk', 'memorization': 'tutorials/memorization',
-    'NaN': 'howtos/troubleshooting', 'out of memory': 'howtos/troubleshooting',
-    'tokenizer mismatch': 'howtos/troubleshooting', 'torchvision::nms': 'howtos/troubleshooting',
-    'resume': 'tutorials/resume', 'checkpoint': 'tutorials/resume',
-    'install': 'howtos/install', 'getting started': 'tutorials/first',
-    'quickstart': 'tutorials/first', 'own data': 'tutorials/your_data',
-    'parquet': 'tutorials/your_data', 'hugging face': 'tutorials/your_model',
-    'lora': 'tutorials/your_model', 'ddp': 'howtos/eight_gpus', 'multi-gpu': 'howtos/eight_gpus',
-    'trainer': 'howtos/other_loops', 'chat template': 'howtos/chats',
-    'instructions': 'howtos/chats', 'curriculum': 'data/schedule', 'loss spike': 'callback/guard',
-    'deduplication': 'data/duplicates', 'glossary': 'about/glossary',
-    'false positives': 'experiments/calibration', 'supported models': 'about/models',
-    'report': 'howtos/read_report', 'benchmarks': 'about/figures',
-    'encoder': 'tutorials/encoder', 'masked language model': 'tutorials/encoder',
-    'bert': 'tutorials/encoder', 'span corruption': 'data/corruption',
-    'loss surface': 'inside/surface', 'loss landscape': 'inside/surface',
-    'which layers to freeze': 'inside/layers', 'speed': 'callback/speed',
-    'scaling ladder': 'ladder', 'cooldown': 'cooldowns', 'annealing': 'data/schedule',
-    'transfer matrix': 'transfer', 'which data to replay': 'transfer',
-    'ray': 'howtos/many_machines', 'ema': 'callback/averages',
-    'trainer callback': 'howtos/other_loops', 'early stopping': 'verbs',
-    'no original data': 'howtos/keep', 'wandb': 'howtos/track', 'audit': 'howtos/audit',
-    'nat': 'about/glossary', 'axolotl': 'about/compared', 'smollm2': 'about/real_model',
-}
+SEARCH = '''async words => {
+    const list = () => document.querySelector('#search-results ul.search');
+    const old = list();
+    if (old) old.remove();
+    Search.performSearch(words);
+    for (let tries = 0; tries < 400; tries++) {
+        await new Promise(done => setTimeout(done, 25));
+        const first = list() && list().querySelector('li a');
+        if (first) return first.getAttribute('href');
+    }
+    return null;
+}'''
 
-def first_result(page, base, words):
-    "Search for `words`; the address of the first result within the site, None without one."
-    page.goto(f'{base}search.html?q={quote(words)}')
-    results = '#search-results ul.search li a'
-    try: page.wait_for_selector(results, timeout=10_000)
-    except Exception: return None
-    return page.locator(results).first.get_attribute('href')
+def queries():
+    "What people type, each with the pages of which one should come first."
+    wanted = {}
+    for page, words in WORDS.items():
+        for word in words.split(','): wanted.setdefault(word.strip(), []).append(f'{page}.html')
+    return wanted
 
 def searches(page, base):
-    "Type each of `QUERIES`; a list of those whose first result is another page."
+    "Type each of `queries`; a list of those whose first result is another page."
+    page.goto(f'{base}search.html', wait_until='load')
     wrong = []
-    for words, wanted in QUERIES.items():
-        found = first_result(page, base, words)
-        if not found or not found.startswith(f'{wanted}.html'):
-            wrong.append(f'search for {words!r} finds {found}, not {wanted}')
+    for words, wanted in queries().items():
+        found = page.evaluate(SEARCH, words)
+        if not found or not found.startswith(tuple(wanted)):
+            wrong.append(f"search for {words!r} finds {found}, not {' or '.join(wanted)}")
     return wrong
 
 def search(page, base, word):
@@ -261,7 +246,7 @@ def check_view(chrome, view, base, site, args, count):
         shot = f"{name[:-5].replace('/', '_')}-{view}.png"
         if args.shots: shoot(page, base + name, args.shots/shot)
     count(f'{view:8} search for {args.search}', search(page, base, args.search))
-    if view == 'desktop': count(f'{len(QUERIES)} searches', searches(page, base))
+    if view == 'desktop': count(f'{len(queries())} searches', searches(page, base))
     context.close()
 
 def chromium():

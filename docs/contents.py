@@ -46,7 +46,8 @@ WORDS = {
     'howtos/cheat_sheet': 'cheat sheet, reference card, overview',
     'howtos/one_gpu': 'single gpu, memory, colab, bf16, mixed precision',
     'howtos/eight_gpus': 'distributed, ddp, fsdp, multi-gpu, accelerate, torchrun',
-    'howtos/other_loops': 'trainer, sfttrainer, trl, lightning, plain loop, dataloader',
+    'howtos/other_loops':
+        'trainer, trainer callback, sfttrainer, trl, lightning, plain loop, dataloader',
     'tutorials/resume': 'resume, checkpoint, checkpoints, crash, interrupted, preemption, sigkill',
     'tutorials/encoder':
         'bert, roberta, modernbert, t5, encoder, masked language model, mlm, fill-mask, embeddings',
@@ -83,6 +84,7 @@ WORDS = {
         'ema, exponential moving average, checkpoint averaging, weight averaging, swa',
     'callback/speed': 'bfloat16, speed, faster steps, short rows first',
     'callback/guard': 'loss spike, spike, gradient norm, rollback, skip step',
+    'verbs': 'early stopping, keep the best, learning rate finder, freeze, export',
     'data/schedule': 'curriculum, annealing, schedule, data mix, weights',
     'transfer':
         'which data to replay, transfer matrix, gauge of forgetting, kl without old data',
