@@ -27,7 +27,7 @@ from fastcore.basics import patch, store_attr
 from fastprogress.fastprogress import progress_bar
 from scipy.stats import t as student_t
 
-from .callback.accuracy import evaluate
+from .callback.core import LeanCallback
 from .callback.interrupt import Course
 from .data.mixture import Mixture
 from .data.schedule import COLORS
@@ -45,13 +45,17 @@ def _parameter_groups(recipe, model, lr, wd):
     rates = discriminative(lr, groups, recipe.depth_factor)
     return rates, [wd, 0.]*(len(groups)//2), dict(splitter=depth_groups)
 
-def _average_with_start(learn, start, average):
-    "Average the model with its start, and measure it again."
-    with torch.no_grad():
-        for p, at_start in zip(learn.model.parameters(), start, strict=True):
-            p.lerp_(at_start.to(p.device), 1 - average)
-    now = evaluate(learn.model, learn.dls.valid)
-    learn.accuracy_tracker.records[-1] |= {k: now[k].to_numpy() for k in ('accuracy', 'loss')}
+class _AverageWithStart(LeanCallback):
+    "After the last step, and before it is measured: average the model with its start."
+    def __init__(self, average): self.average = average # weight of the end
+
+    def before_fit(self): self.start = [p.detach().clone() for p in self.model.parameters()]
+
+    def after_train(self):
+        if self.epoch < self.n_epoch - 1: return
+        with torch.no_grad():
+            for p, at_start in zip(self.model.parameters(), self.start, strict=True):
+                p.lerp_(at_start, 1 - self.average)
 
 def _result(learn, seconds):
     "Collect what a run measured, as plain Python."
@@ -98,12 +102,12 @@ def run_recipe(
     learn = cpt_learner(model, mix, valid, cbs=callbacks, **settings)
     passes = math.ceil(steps/len(learn.dls.train))
     course = Course(mix, 0, len(learn.dls.train), passes, {}) # counts a last pass that is short
-    start = [p.detach().clone() for p in model.parameters()]
+    cbs = [course, rate_scheduler(lrs, recipe.rate)]
+    if recipe.average < 1: cbs.append(_AverageWithStart(recipe.average))
     with learn.quietly():
         began = time.perf_counter()
-        learn.fit(passes, lr=lrs, wd=wds, cbs=[course, rate_scheduler(lrs, recipe.rate)])
+        learn.fit(passes, lr=lrs, wd=wds, cbs=cbs)
         seconds = time.perf_counter() - began
-    if recipe.average < 1: _average_with_start(learn, start, recipe.average)
     return _result(learn, seconds)
 
 # %% ../nbs/05_compare.ipynb #f48de223

@@ -21,8 +21,6 @@ import pandas as pd
 from fastai.basics import Learner, set_seed
 from fastcore.basics import patch
 
-from .callback.accuracy import evaluate
-from .data.loader import ValidLoader
 from .data.mixture import Mixture
 from .data.schedule import Schedule, anneal, constant, stages
 from .data.source import embedded_sources
@@ -78,7 +76,7 @@ def demo_base(
     size:DemoSize, # how large
     seed:int, # seed of the model and the order of rows
     bar:bool=False, # show a progress bar
-)->GPT:
+)->Learner: # trained
     "Train a GPT on prose alone."
     set_seed(seed)
     mix = Mixture(train[:1], dict(prose=1), size.bs, size.base_steps, seed=seed)
@@ -86,7 +84,7 @@ def demo_base(
     how = dict(every=size.base_steps, lr=size.base_lr, rows=size.rows)
     learn = cpt_learner(model, mix, valid, **how)
     with learn.quietly(bar): learn.fit_cpt()
-    return learn.model
+    return learn
 
 def demo_way(
     base:GPT, # where to start; not changed
@@ -149,9 +147,10 @@ class Demo:
         self.train, self.valid = demo_sources(self.path)
 
     def _base(self):
-        self.base = demo_base(self.train, self.valid, self.size, self.seed, self.bar)
-        loader = ValidLoader(self.valid, self.size.bs, self.size.rows)
-        self.known = evaluate(self.base, loader)
+        learn = demo_base(self.train, self.valid, self.size, self.seed, self.bar)
+        self.base = learn.model
+        measured = learn.accuracy_tracker.history.set_index('source')
+        self.known = measured.tail(len(self.valid)).drop(columns='step')
 
     def _way(self, name, schedule):
         args = (self.train, self.valid, self.size, self.seed, self.bar)

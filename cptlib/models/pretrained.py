@@ -137,6 +137,17 @@ def _run(part, x, position_ids):
     return part(**inputs)[0].reshape(*x.shape, -1)
 
 # %% ../../nbs/models/04_pretrained.ipynb #133a7df8
+def _keep_for_training(model):
+    """Keep the weights that bitsandbytes holds in 4 bits as training needs them.
+
+    Its version 0.50 arranges them anew for inference on some processors (those with AVX512-BF16),
+    and from then on they pass no gradient."""
+    for module in model.modules():
+        if not hasattr(module, 'support_avx512bf16_for_cpu'): continue
+        module.support_avx512bf16_for_cpu = False
+        state = getattr(module.weight, 'quant_state', None)
+        if getattr(state, 'packing_format_for_cpu', False): module.state_dict() # puts them back
+
 class PretrainedLM(nn.Module):
     "A model from transformers and its tokenizer, for training."
     peft_task, hub_task = 'CAUSAL_LM', 'text-generation' # what peft and the Hub call it
@@ -146,6 +157,7 @@ class PretrainedLM(nn.Module):
         logits:int=2**25, # logits to compute at a time
     ):
         super().__init__()
+        _keep_for_training(model)
         self.model = model
         self.tokenizer = tokenizer
         self.logits_at_once = logits
