@@ -12,6 +12,10 @@ Every run is a process of its own. The arms take turns, round by round, and each
 another one. We count tokens per second after the first steps, the peak memory of the process (of
 the GPU, on a GPU), and the seconds from an imported library to the end of the first optimizer step.
 The mean losses of all must agree, or there is no comparison. Weights and rows are random.
+
+On a CPU the peak is what the process held, and the memory allocator of Linux (glibc) keeps much
+that a step has given back. With MALLOC_MMAP_THRESHOLD_=4000000 before the command it returns the
+large blocks at once, so that the peak is closer to what is in use; every arm is slower then.
 """
 import argparse, json, os, platform, resource, subprocess, sys, tempfile, time
 from importlib.metadata import version
@@ -33,6 +37,7 @@ LLAMAS = { # what differs from the ordinary proportions
 COLORS = dict(Trainer='#0072B2', SFTTrainer='#CC79A7', PyTorch='#E69F00', cptlib='#009E73')
 ARMS = tuple(COLORS)
 WARM = 5 # steps before the clock starts
+MALLOC = 'MALLOC_MMAP_THRESHOLD_' # for glibc: from how many bytes a block is returned when freed
 MEASURED = {
     'tokens_per_second': (1e3, 'thousand tokens per second'),
     'peak_bytes': (2**30, 'peak memory (GiB)'),
@@ -360,8 +365,10 @@ def main():
     if a.child: return child(a)
     shown = ('arms', 'model', 'device', 'bs', 'row_len', 'steps', 'rounds', 'compile', 'bf16',
              'lora')
+    threshold = os.environ.get(MALLOC)
+    prefix = f'{MALLOC}={threshold} ' if threshold else ''
     result = dict(
-        command='python bench/trainer.py ' + ' '.join(sys.argv[1:]),
+        command=f'{prefix}python bench/trainer.py ' + ' '.join(sys.argv[1:]),
         machine=machine(a),
         settings={name: getattr(a, name) for name in shown},
         figures='smallest, median and largest of the rounds',
