@@ -34,15 +34,10 @@ LLAMAS = { # what differs from the ordinary proportions
     'smollm2': dict(intermediate_size=1536, num_key_value_heads=3),
     '1B': dict(intermediate_size=8192, num_key_value_heads=8),
 }
-COLORS = dict(Trainer='#0072B2', SFTTrainer='#CC79A7', PyTorch='#E69F00', cptlib='#009E73')
-ARMS = tuple(COLORS)
+ARMS = 'Trainer', 'SFTTrainer', 'PyTorch', 'cptlib'
 WARM = 5 # steps before the clock starts
 MALLOC = 'MALLOC_MMAP_THRESHOLD_' # for glibc: from how many bytes a block is returned when freed
-MEASURED = {
-    'tokens_per_second': (1e3, 'thousand tokens per second'),
-    'peak_bytes': (2**30, 'peak memory (GiB)'),
-    'first_step_seconds': (1, 'seconds to the first step'),
-}
+MEASURED = 'tokens_per_second', 'peak_bytes', 'first_step_seconds'
 PASSED_ON = ('model', 'device', 'bs', 'row_len', 'steps', 'threads', 'tmp')
 
 # -- what all three train ----------------------------------------------------------------------
@@ -302,25 +297,6 @@ def summary(a, size, runs):
         result['flops_utilisation'] = used
     return result
 
-def picture(result, out):
-    import matplotlib
-    matplotlib.use('agg')
-    import matplotlib.pyplot as plt
-    sizes = result['sizes']
-    names = [f'{size}\n{r["parameters"]/1e6:.1f}M' for size, r in sizes.items()]
-    fig, axs = plt.subplots(1, 3, figsize=(9, 2.8), layout='constrained')
-    for ax, (key, (scale, label)) in zip(axs, MEASURED.items()):
-        arms = result['settings']['arms']
-        width = .8/len(arms)
-        for i, arm in enumerate(arms):
-            low, middle, high = np.array([r[arm][key] for r in sizes.values()]).T/scale
-            at = np.arange(len(middle)) + width*(i - (len(arms) - 1)/2)
-            error = [middle - low, high - middle]
-            ax.bar(at, middle, .9*width, yerr=error, color=COLORS[arm], label=arm, capsize=2)
-        ax.set(xticks=range(len(names)), xticklabels=names, title=label)
-    axs[0].legend()
-    fig.savefig(Path(out).with_suffix('.png'), dpi=110)
-
 def processor():
     "Name of the processor, where the system tells."
     info = Path('/proc/cpuinfo')
@@ -385,6 +361,5 @@ def main():
             print(size, json.dumps(result['sizes'][size]), flush=True)
             a.out.parent.mkdir(parents=True, exist_ok=True)
             a.out.write_text(json.dumps(result, indent=1) + '\n')
-    picture(result, a.out)
 
 if __name__ == '__main__': main()
