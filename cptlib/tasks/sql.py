@@ -650,6 +650,7 @@ def first_statement(
     "Return the first SQL statement of an answer, without a code block around it."
     text = answer.split('```')[1] if '```' in answer else answer
     text = re.sub(r'^(sql|sqlite)\b', '', text, flags=re.I)
+    text = text.partition('\0')[0] # where SQLite ends a text
     ends = [i + 1 for i, letter in enumerate(text) if letter == ';']
     whole = next((i for i in ends if sqlite3.complete_statement(text[:i])), None)
     return text[:whole].strip().rstrip(';').strip() + ';'
