@@ -153,7 +153,8 @@ def clunk_rows(
     how = dict(row_len=size.clunk_len, tokenizer=tokenizer)
     prose = embedded_sources(split='train', **how)[0]
     n, unseen = size.clunk_rows, size.clunk_rows//2
-    rows = np.random.default_rng(seed).permutation(len(prose))[:3*n + unseen]
+    _, distinct = np.unique(prose[:], axis=0, return_index=True) # some lines stand there twice
+    rows = np.random.default_rng(seed).permutation(np.sort(distinct))[:3*n + unseen]
     parts = dict(epochs=rows[:n], stream=rows[:3*n], unseen=rows[3*n:])
     def source(part, ids):
         return Source.from_rows('prose', prose.take(np.sort(ids)), Path(path)/f'{part}-{seed}',

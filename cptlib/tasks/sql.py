@@ -338,6 +338,8 @@ def _fetched(cursor, rows, too_late):
         if len(found) == rows: break
     return found
 
+_NOTHING = re.compile(r'--[^\n]*|/\*.*?\*/|[\s;]', re.S) # comments, and what may follow a query
+
 def run_sql(
     database:Database, # what to ask
     sql:str, # one statement
@@ -352,9 +354,8 @@ def run_sql(
     def too_late(): return time.monotonic() > end
     try:
         connection.set_progress_handler(too_late, 50)
-        cursor = connection.execute(sql)
-        if cursor.description is None: raise ValueError('there is no query')
-        return _fetched(cursor, rows, too_late)
+        if not _NOTHING.sub('', sql): raise ValueError('there is no query')
+        return _fetched(connection.execute(sql), rows, too_late)
     except (sqlite3.Error, sqlite3.Warning, ValueError, MemoryError) as e:
         reason = f'stopped after {seconds:g} s' if too_late() else str(e)
         raise ValueError(f'{database.name}: {reason}') from e
