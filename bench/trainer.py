@@ -15,7 +15,8 @@ The mean losses of all must agree, or there is no comparison. Weights and rows a
 
 On a CPU the peak is what the process held, and the memory allocator of Linux (glibc) keeps much
 that a step has given back. With MALLOC_MMAP_THRESHOLD_=4000000 before the command it returns the
-large blocks at once, so that the peak is closer to what is in use; every arm is slower then.
+large blocks at once, so that the peak is closer to what is in use. Steps in float32 are slower
+then.
 """
 import argparse, json, os, platform, resource, subprocess, sys, tempfile, time
 from importlib.metadata import version
